@@ -1,0 +1,288 @@
+"""The event model: one CloudEvent 1.0 in JSON, as posted to POST /v1/events (design, sections 4 and 7).
+
+Strict and closed: unknown members are refused, numbers are whole, only consent can be granted. Nothing here is set by
+the server; what ingest adds (received_at, words, marks) joins the event in schemas.record.
+"""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from schemas import limits
+from schemas.canonical import INTEGER_MAX
+
+EventType = Literal[
+    "notice.served",
+    "consent.given",
+    "consent.refused",
+    "consent.withdrawn",
+    "consent.renewed",
+    "consent.expired",
+    "consent.invalidated",
+    "consent.observed",
+    "signal.gpc",
+    "identity.linked",
+    "request.received",
+    "request.verified",
+    "request.paused",
+    "request.resumed",
+    "request.extended",
+    "request.answered",
+    "request.refused",
+    "subject.erased",
+    "hold.placed",
+    "hold.released",
+    "access.read",
+    "access.exported",
+    "correction",
+]
+
+# What a browser's publishable key may post; what a server key may post besides. The rest is the service's own.
+BROWSER_TYPES: Final[frozenset[str]] = frozenset(
+    {
+        "notice.served",
+        "consent.given",
+        "consent.refused",
+        "consent.withdrawn",
+        "consent.renewed",
+        "consent.observed",
+        "signal.gpc",
+    }
+)
+SERVER_TYPES: Final[frozenset[str]] = BROWSER_TYPES | {
+    "consent.expired",
+    "consent.invalidated",
+    "identity.linked",
+    "request.received",
+}
+# What an ingest process's registration lets it publish; the ledger dead-letters anything else under its signature.
+INGEST_TYPES: Final[frozenset[str]] = SERVER_TYPES
+
+EntryClass = Literal["consent", "notice", "request", "erasure", "access", "system"]
+
+_CLASS_OF_PREFIX: Final[dict[str, EntryClass]] = {
+    "consent": "consent",
+    "signal": "consent",
+    "correction": "consent",
+    "notice": "notice",
+    "request": "request",
+    "hold": "request",
+    "subject": "erasure",
+    "access": "access",
+    "identity": "system",
+}
+
+
+def entry_class(event_type: str) -> EntryClass:
+    """The coarse class that stands in the public entry; the exact type is personal and stays in the payload."""
+    return _CLASS_OF_PREFIX[event_type.partition(".")[0]]
+
+
+_RFC3339_UTC = r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,6})?Z$"
+
+
+def parse_time(text: str) -> datetime:
+    """Read an RFC 3339 UTC time as the schema prints it. Raises ValueError."""
+    return datetime.fromisoformat(text).astimezone(UTC)
+
+
+def _is_a_time(text: str) -> str:
+    parse_time(text)
+    return text
+
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=limits.NAME_CHARS_MAX)]
+Uuid = Annotated[str, Field(pattern=r"^[0-9a-f]{8}-[0-9a-f]{4}-[1-8][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$")]
+Time = Annotated[str, Field(pattern=_RFC3339_UTC), AfterValidator(_is_a_time)]
+Text = Annotated[str, Field(min_length=1, max_length=limits.TEXT_CHARS_MAX)]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Language = Annotated[str, Field(pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$", max_length=35)]
+Integer = Annotated[int, Field(ge=-INTEGER_MAX, le=INTEGER_MAX)]
+IdentifierValue = Annotated[str, Field(min_length=1, max_length=limits.IDENTIFIER_CHARS_MAX)]
+
+IdentifierType = Literal["cookie", "installation", "email", "phone", "account"]
+# Rising strength (design, section 1): an event belongs to its strongest identifier's subject.
+IDENTIFIER_STRENGTH: Final[dict[str, int]] = {"cookie": 0, "installation": 1, "email": 2, "phone": 3, "account": 4}
+BROWSER_IDENTIFIERS: Final[frozenset[str]] = frozenset({"cookie", "installation"})
+
+Decision = Literal["granted", "denied", "objected", "not_objected"]
+LegalBasis = Literal[
+    "consent",
+    "contract",
+    "legal_obligation",
+    "vital_interests",
+    "public_task",
+    "legitimate_interest",
+]
+PERMISSIVE: Final[frozenset[str]] = frozenset({"granted", "not_objected"})
+
+
+class _Closed(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Identifier(_Closed):
+    """One way the controller knows the subject."""
+
+    type: IdentifierType
+    value: IdentifierValue
+
+
+class Subject(_Closed):
+    """The data subject, by identifiers of rising strength; left out where a refusal identifies nobody."""
+
+    identifiers: Annotated[list[Identifier], Field(min_length=1, max_length=limits.IDENTIFIERS_MAX)]
+
+
+class PurposeDecision(_Closed):
+    """One answer to one purpose under one legal basis."""
+
+    purpose: Name
+    purpose_version: Text | None = None
+    decision: Decision
+    legal_basis: LegalBasis
+    services: Annotated[list[Name], Field(max_length=limits.SERVICES_MAX)] | None = None
+
+    @model_validator(mode="after")
+    def _only_consent_is_granted(self) -> Self:
+        if self.decision in {"granted", "denied"} and self.legal_basis != "consent":
+            raise ValueError("contradiction")
+        if self.decision in {"objected", "not_objected"} and self.legal_basis == "consent":
+            raise ValueError("contradiction")
+        return self
+
+
+class NoticeShown(_Closed):
+    """Which words were put in front of the subject, named by the hash of their content."""
+
+    sha256: Sha256
+    language: Language
+    notice_id: Name | None = None
+    notice_version: Text | None = None
+    ui_sha256: Sha256 | None = None
+    token: Annotated[str, Field(max_length=limits.TOKEN_CHARS_MAX)] | None = None
+
+
+class Capture(_Closed):
+    """How the act happened on the page, the form or the paper."""
+
+    mechanism: Literal["button", "toggle", "form", "api", "import", "gpc", "script", "paper"]
+    element: Literal["banner", "modal", "preference_centre", "placeholder", "form", "none"] | None = None
+    action: Literal["accept_all", "reject_all", "save", "dismiss", "withdraw", "confirm"] | None = None
+    explicit: bool | None = None
+    words: Literal["captured"] | None = None  # an adapter read the words off the screen and hashed them
+
+
+class Signals(_Closed):
+    """Signals of the browser or a framework, raw beside what was decided."""
+
+    tcf: Annotated[str, Field(max_length=limits.SIGNAL_CHARS_MAX)] | None = None
+    gpp: Annotated[str, Field(max_length=limits.SIGNAL_CHARS_MAX)] | None = None
+    gcm: Annotated[dict[Name, Literal["granted", "denied"]], Field(max_length=16)] | None = None
+    gpc: Literal[True] | None = None  # true or absent: absence is no preference
+    gpc_honoured: bool | None = None
+
+
+class Context(_Closed):
+    """Circumstances, all optional; erased by themselves when their time is up."""
+
+    page: Text | None = None
+    referrer_host: Text | None = None
+    country: Annotated[str, Field(pattern=r"^[A-Z]{2}$")] | None = None
+    device: Literal["desktop", "mobile", "tablet", "tv", "other"] | None = None
+    user_agent_family: Text | None = None
+    ip_truncated: Text | None = None
+
+
+class Actor(_Closed):
+    """Who acted, and how sure the site is of it."""
+
+    entity: Literal["subject", "guardian", "agent", "operator"]
+    auth: Literal["none", "capability", "session", "api_key", "eid"] | None = None
+
+
+class DoubleOptIn(_Closed):
+    """When the confirmation was asked for and when it came."""
+
+    requested_at: Time
+    confirmed_at: Time | None = None
+
+
+class Guardian(_Closed):
+    """The holder of parental responsibility who authorised a child's consent (GDPR Art. 8)."""
+
+    identifier: Identifier
+    authorised_at: Time | None = None
+
+
+class Request(_Closed):
+    """A data-subject request as it came in (GDPR Art. 15 to 21)."""
+
+    right: Literal["access", "rectification", "erasure", "restriction", "portability", "objection"]
+    channel: Literal["email", "form", "phone", "post", "in_person", "other"] | None = None
+
+
+class EventData(_Closed):
+    """The `data` of the CloudEvent."""
+
+    subject: Subject | None = None
+    decisions: Annotated[list[PurposeDecision], Field(min_length=1, max_length=limits.DECISIONS_MAX)] | None = None
+    notice: NoticeShown | None = None
+    capture: Capture | None = None
+    signals: Signals | None = None
+    context: Context | None = None
+    served_event_id: Uuid | None = None
+    valid_until: Time | None = None
+    jurisdiction: Text | None = None
+    regulation: Text | None = None
+    consent_model: Literal["opt-in", "opt-out"] | None = None
+    actor: Actor | None = None
+    double_opt_in: DoubleOptIn | None = None
+    guardian: Guardian | None = None
+    request: Request | None = None
+    supersedes: Uuid | None = None
+    ext: Annotated[dict[Name, Text | Integer | bool], Field(max_length=limits.EXT_MEMBERS_MAX)] | None = None
+
+
+class Event(_Closed):
+    """One consent event as a CloudEvent 1.0 in JSON."""
+
+    specversion: Literal["1.0"]
+    id: Uuid
+    source: Annotated[str, Field(pattern=r"^/sites/[a-z0-9][a-z0-9._-]*$", max_length=limits.NAME_CHARS_MAX + 8)]
+    type: EventType
+    time: Time
+    datacontenttype: Literal["application/json"] | None = None
+    dataschema: Text | None = None
+    traceparent: Text | None = None
+    tracestate: Text | None = None
+    data: EventData
+
+    @model_validator(mode="after")
+    def _members_fit_the_type(self) -> Self:
+        data = self.data
+        if self.type in _DECIDING_TYPES and data.decisions is None:
+            raise ValueError("contradiction")
+        if self.type in _ENDING_TYPES and any(d.decision == "granted" for d in data.decisions or ()):
+            raise ValueError("contradiction")
+        if self.type == "signal.gpc" and (data.signals is None or data.signals.gpc is None):
+            raise ValueError("contradiction")
+        if self.type == "identity.linked" and (data.subject is None or len(data.subject.identifiers) < 2):
+            raise ValueError("contradiction")
+        if self.type == "request.received" and data.request is None:
+            raise ValueError("contradiction")
+        return self
+
+
+# Types that need decisions, and those among them that end or withhold consent and so may not hold a grant.
+_ENDING_TYPES: Final = frozenset({"consent.refused", "consent.withdrawn", "consent.expired", "consent.invalidated"})
+_DECIDING_TYPES: Final = _ENDING_TYPES | {"consent.given", "consent.renewed", "consent.observed"}
+
+# Attributes that change between retries of one event and are not part of its content (W3C Trace Context).
+TRACING_ATTRIBUTES: Final = ("traceparent", "tracestate")
+
+
+def event_json_schema() -> dict[str, Any]:
+    """The JSON Schema of one event, as published under schemas/json/."""
+    return Event.model_json_schema()
