@@ -1,0 +1,141 @@
+"""Open logs and sign their checkpoints: re-read, re-hash, raise the high-water mark, sign, compare-and-swap, publish.
+
+Invariant: nothing is signed that was not read back from storage and hashed here; a log's first act is its signed
+checkpoint of size 0; of two ledgers at most one publishes for a size.
+"""
+
+import asyncio
+from pathlib import Path
+from typing import Final
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from schemas.checkpoint import Checkpoint, signed_checkpoint
+from schemas.errors import ConfigurationError, LedgerHalted
+from schemas.merkle import EMPTY_ROOT, HASH_BYTES, leaf_hash
+from schemas.note import log_key
+from services.keys import ControllerKeys, make_secret, signing_key
+from services.ledger.high_water import HighWater
+from services.ledger.store import Row, Store
+from services.ledger.tree import TreeEdge, edge_tiles
+from services.postgres import Pool
+
+# Entries read back at a time: a tile's worth keeps memory flat and gives the recorder its turns.
+READ_BACK: Final = 256
+
+
+class Checkpoints:
+    """Signs for every log; one task per ledger process."""
+
+    def __init__(self, pool: Pool, key_dir: Path, controller_keys: ControllerKeys, high_water: HighWater) -> None:
+        """`key_dir` holds logs/<name>.key."""
+        self._pool = pool
+        self._key_dir = key_dir
+        self._controller_keys = controller_keys
+        self._high_water = high_water
+        # What this process has itself read back and hashed, by (controller, log).
+        self._verified: dict[tuple[int, int], TreeEdge] = {}
+
+    async def open_logs(self) -> int:
+        """Give every new log its keys and its empty head; return how many were opened.
+
+        A crash between the key file and the row leaves a key that the next try finds and uses.
+        """
+        async with self._pool.acquire() as connection:
+            store = Store(connection)
+            rows = await store.unopened_logs()
+            for row in rows:
+                path = self._key_path(row["name"])
+                if row["vkey"] is None:
+                    key = Ed25519PrivateKey.from_private_bytes(await asyncio.to_thread(make_secret, path))
+                    self._controller_keys.create_identifier_key(row["controller_name"])
+                    await store.publish_vkey(row["controller"], row["log"], str(log_key(row["origin"], key)))
+                await store.open_head(row["controller"], row["log"], EMPTY_ROOT, bytes(HASH_BYTES))
+            return len(rows)
+
+    def _key_path(self, name: str) -> Path:
+        return self._key_dir / "logs" / f"{name}.key"
+
+    async def sign_due(self) -> int:
+        """Sign every log that has grown; return how many checkpoints were published. Raises LedgerHalted."""
+        async with self._pool.acquire() as connection:
+            rows = await Store(connection).heads_to_sign()
+        published = 0
+        for row in rows:
+            published += await self._sign(row)
+        return published
+
+    async def _sign(self, head: Row) -> bool:
+        """Publish one checkpoint.
+
+        (1) Re-read and re-hash what is new; (2) fsync the high-water mark; (3) sign; (4) compare-and-swap and publish.
+        A crash after (2) leaves a mark without a checkpoint: the records are there, the next round signs them.
+        """
+        key = head["controller"], head["log"]
+        async with self._pool.acquire() as connection:
+            edge = await self._read_back(Store(connection), head)
+        if edge.root() != head["root"]:
+            raise LedgerHalted(f"the entries of log {head['name']} do not make its root: run sayso fsck")
+        checkpoint = Checkpoint(head["origin"], head["size"], head["root"])
+        await asyncio.to_thread(self._high_water.raise_to, checkpoint)
+        note = await asyncio.to_thread(self._signed, head, checkpoint)
+        async with self._pool.acquire() as connection, connection.transaction():
+            store = Store(connection)
+            if not await store.claim_signature(*key, head["signed_size"], checkpoint.size):
+                return False
+            await store.publish_checkpoint(*key, checkpoint.size, checkpoint.root, note)
+        self._verified[key] = edge
+        return True
+
+    def _signed(self, head: Row, checkpoint: Checkpoint) -> str:
+        path = self._key_path(head["name"])
+        if not path.exists():
+            raise ConfigurationError(
+                f"the signing key {path} of an open log is missing: restore it from your key backup"
+            )
+        return signed_checkpoint(checkpoint, signing_key(path))
+
+    async def _read_back(self, store: Store, head: Row) -> TreeEdge:
+        """Extend what was verified by what storage gives back; chain and tiles must agree with it."""
+        key = head["controller"], head["log"]
+        edge = self._verified.get(key)
+        if edge is None or edge.size > head["size"] or edge.size != (head["signed_size"] or 0):
+            edge = await self._signed_edge(store, head)
+        prev = await self._leaf_before(store, key, edge.size)
+        while edge.size < head["size"]:
+            end = min(head["size"], (edge.size // READ_BACK + 1) * READ_BACK)
+            leaves = []
+            for row in await store.entries(*key, edge.size, end):
+                if b'"prev":"%b"' % prev.hex().encode() not in row["entry"]:
+                    raise LedgerHalted(f"entry {row['index']} of log {head['name']} breaks the chain: run sayso fsck")
+                prev = leaf_hash(row["entry"])
+                leaves.append(prev)
+            if len(leaves) != end - edge.size:
+                raise LedgerHalted(f"log {head['name']} lacks entries before {end}: run sayso fsck")
+            appended = edge.append(leaves)
+            stored = await store.tiles(*key, list(appended.tiles))
+            for place, content in appended.tiles.items():
+                if not stored.get(place, b"").startswith(content):
+                    level, tile = place
+                    raise LedgerHalted(
+                        f"tile {level}/{tile} of log {head['name']} differs from its entries: run sayso fsck"
+                    )
+            edge = appended.edge
+        return edge
+
+    async def _signed_edge(self, store: Store, head: Row) -> TreeEdge:
+        """The edge at the last checkpoint, from tiles that must make its signed root."""
+        last = await store.last_checkpoint(head["controller"], head["log"])
+        if last is None:
+            return TreeEdge.empty()
+        wanted = [(level, tile) for level, tile, _ in edge_tiles(last["size"])]
+        edge = TreeEdge.from_tiles(last["size"], await store.tiles(head["controller"], head["log"], wanted))
+        if edge.root() != last["root"]:
+            raise LedgerHalted(f"the tiles of log {head['name']} do not make its last signed root: run sayso fsck")
+        return edge
+
+    async def _leaf_before(self, store: Store, key: tuple[int, int], index: int) -> bytes:
+        if index == 0:
+            return bytes(HASH_BYTES)
+        rows = await store.entries(*key, index - 1, index)
+        return leaf_hash(rows[0]["entry"]) if rows else bytes(HASH_BYTES)

@@ -1,0 +1,128 @@
+"""The high-water mark: the largest (origin, size, root) ever signed, on disk outside the database.
+
+Invariant: it is durable before a checkpoint is published, and it never goes back. A database that does not contain
+it (a restored dump, a promoted lagging replica) is refused, so two roots for one size can never be signed.
+Trust: whoever can write this directory can disarm the check; keep it beside the signing keys.
+"""
+
+import fcntl
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+from uuid import UUID, uuid4
+
+from schemas.checkpoint import Checkpoint, parse_checkpoint
+from schemas.errors import ConfigurationError, LedgerHalted, ProofError
+from services.keys import sync_directory
+from services.ledger.store import Store
+from services.ledger.tree import TreeEdge, edge_tiles
+
+_ID_FILE: Final = "id"
+_LOCK_FILE: Final = "lock"
+_SUFFIX: Final = ".mark"
+
+
+class HighWater:
+    """One directory: a file a log, and an id that binds the directory to one database."""
+
+    def __init__(self, directory: Path) -> None:
+        """Raises ConfigurationError if the directory cannot be used."""
+        self._directory = directory
+        self._marks: dict[str, Checkpoint] = {}
+        try:
+            directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+            with self._locked():
+                self.id = self._read_id()
+                for path in sorted(directory.glob("*" + _SUFFIX)):
+                    mark = parse_checkpoint(path.read_text(encoding="utf-8"))
+                    self._marks[mark.origin] = mark
+        except (OSError, ValueError, ProofError) as error:
+            raise ConfigurationError(f"the high-water directory {directory} cannot be used: {error}") from None
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        with (self._directory / _LOCK_FILE).open("a+b") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    def _read_id(self) -> UUID:
+        path = self._directory / _ID_FILE
+        if not path.exists():
+            if any(self._directory.glob("*" + _SUFFIX)):
+                raise ConfigurationError(f"{path} is missing beside existing marks: restore it, never invent it")
+            self._write(path, f"{uuid4()}\n")
+        return UUID(path.read_text(encoding="ascii").strip())
+
+    def _write(self, path: Path, text: str) -> None:
+        """Replace a file durably: a crash leaves the old one or the new one."""
+        temporary = path.with_name(path.name + ".new")
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        sync_directory(self._directory)
+
+    def _path(self, origin: str) -> Path:
+        return self._directory / (hashlib.sha256(origin.encode()).hexdigest() + _SUFFIX)
+
+    def sizes(self) -> dict[str, int]:
+        """Origin -> size, as this process knows it."""
+        return {origin: mark.size for origin, mark in self._marks.items()}
+
+    def raise_to(self, mark: Checkpoint) -> None:
+        """Make (origin, size, root) durable; blocking. Raises LedgerHalted if it contradicts what was signed.
+
+        Under the directory's lock, because another ledger may have signed since this one last looked.
+        """
+        with self._locked():
+            path = self._path(mark.origin)
+            if path.exists():
+                standing = parse_checkpoint(path.read_text(encoding="utf-8"))
+                self._marks[mark.origin] = standing
+                if standing == mark:
+                    return
+                if standing.size >= mark.size:
+                    raise LedgerHalted(
+                        f"{mark.origin} was signed at size {standing.size} already; refusing to sign size {mark.size}: "
+                        "see docs/operations.md, 'The ledger halted'"
+                    )
+            self._write(path, mark.text())
+            self._marks[mark.origin] = mark
+
+    async def check(self, store: Store) -> None:
+        """Raise LedgerHalted unless this database contains everything that was ever signed.
+
+        1. The database must be bound to this directory (or have signed nothing: then it is bound now);
+        2. for each mark, the log must exist and be at least as long; 3. its tiles must make the marked root.
+        """
+        bound = await store.high_water_id()
+        if bound is None and not self._marks:
+            await store.adopt_high_water(self.id)
+            bound = await store.high_water_id()
+        if bound != self.id:
+            raise LedgerHalted(
+                "this database and this high-water directory do not belong together: several ledgers must share one "
+                "directory, and a restored database needs a successor log; see docs/operations.md, 'The ledger halted'"
+            )
+        for mark in self._marks.values():
+            await self._check_mark(store, mark)
+        signed = await store.signed_logs()
+        if missing := [origin for origin in signed if origin not in self._marks]:
+            raise LedgerHalted(f"the high-water mark of {len(missing)} signed logs is missing: restore the directory")
+
+    async def _check_mark(self, store: Store, mark: Checkpoint) -> None:
+        head = await store.head_by_origin(mark.origin)
+        if head is None or head["size"] < mark.size:
+            have = "no such log" if head is None else f"{head['size']} records"
+            raise LedgerHalted(
+                f"{mark.origin} was signed at size {mark.size}, but this database has {have}: it was restored or lags "
+                "behind; see docs/operations.md, 'The ledger halted'"
+            )
+        wanted = [(level, tile) for level, tile, _ in edge_tiles(mark.size)]
+        edge = TreeEdge.from_tiles(mark.size, await store.tiles(head["controller"], head["log"], wanted))
+        if edge.root() != mark.root:
+            raise LedgerHalted(f"{mark.origin} has another root at the signed size {mark.size}: run sayso fsck")

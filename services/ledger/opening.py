@@ -1,0 +1,224 @@
+"""From a received message to everything about its record that needs no database: open the seal, check, commit.
+
+Runs ahead of the recording transaction, while the one before it commits. Trust: the broker is not trusted at all; the
+publisher is trusted to be the registered process it signed as, not to send sense, so every part is checked here.
+"""
+
+import asyncio
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import orjson
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from pydantic import TypeAdapter, ValidationError
+
+from schemas.canonical import canonical_json
+from schemas.errors import SealError
+from schemas.events import IDENTIFIER_STRENGTH, Identifier, PurposeDecision, entry_class, parse_time
+from schemas.ranking import Decided, decided_by
+from schemas.record import SALT_BYTES, Parts, commitment, format_time, part_digest
+from schemas.sealing import EpochHeader, SealedBody, key_id, open_message
+from schemas.topics import DeadLetterReason
+from services.keys import ControllerKeys, event_mac, identifier_mac
+from services.ledger.registry import Log, Registry
+from services.stream.protocol import Message, Received
+
+# Let the transaction of the batch before go on after this many events of uninterrupted work.
+YIELD_EVERY: Final = 32
+EPOCHS_CACHED_MAX: Final = 4096
+
+_EPOCH_START: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_IDENTIFIERS = TypeAdapter(list[Identifier])
+_DECISIONS = TypeAdapter(list[PurposeDecision])
+
+
+@dataclass(slots=True)
+class Opened:
+    """A message that may be recorded. `identifier` is the strongest identifier's name, None without a subject."""
+
+    received: Received
+    log: Log
+    event: bytes
+    content: bytes
+    parts: Parts
+    salts: tuple[bytes, bytes, bytes]
+    commitment: str
+    entry_class: str
+    notice: str | None
+    identifier: bytes | None
+    identifiers: list[bytes]
+    received_at: datetime
+    what: dict[str, Any]
+    decided: list[Decided] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class SetAside:
+    """A message for the dead letters, with what could be read of it."""
+
+    received: Received
+    reason: DeadLetterReason
+    controller: int = 0
+    event: bytes | None = None
+    identifiers: Sequence[bytes] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _EpochKey:
+    epoch: bytes
+    cipher: AESGCM
+    types: frozenset[str]
+
+
+class Opener:
+    """Opens messages; holds the sealing key and a cache of verified epoch headers."""
+
+    def __init__(
+        self, registry: Registry, sealing_key: X25519PrivateKey, event_id_key: bytes, controller_keys: ControllerKeys
+    ) -> None:
+        """All keys stay in this process."""
+        self._registry = registry
+        self._sealing_key = sealing_key
+        self._sealing_key_id = key_id(sealing_key.public_key())
+        self._event_id_key = event_id_key
+        self._controller_keys = controller_keys
+        self._epochs: dict[bytes, _EpochKey] = {}
+        self._generation = 0
+
+    async def open_all(self, received: Sequence[Received]) -> list[Opened | SetAside]:
+        """Open a batch, in order; what cannot be recorded comes back as SetAside with its reason."""
+        await self._registry.refresh()
+        if any(self._misses(item.message) for item in received):
+            await self._registry.refresh(missed=True)
+        if self._generation != self._registry.generation:
+            # A publisher may have been revoked: every header is verified again.
+            self._epochs.clear()
+            self._generation = self._registry.generation
+        outcome: list[Opened | SetAside] = []
+        for number, item in enumerate(received):
+            if number % YIELD_EVERY == YIELD_EVERY - 1:
+                await asyncio.sleep(0)
+            outcome.append(self.open(item))
+        unknown = [o for o in outcome if isinstance(o, Opened) and "notice" in o.what and o.notice is None]
+        if unknown:
+            await self._registry.refresh(missed=True)
+            for opened in unknown:
+                opened.notice = self._known_notice(opened.log, opened.what)
+        return outcome
+
+    def _misses(self, message: Message | None) -> bool:
+        if message is None:
+            return False
+        log = self._registry.log(message.log)
+        if log is None or message.site not in log.sites:
+            return True
+        return message.epoch not in self._epochs and self._registry.publisher(message.epoch[1:9]) is None
+
+    def open(self, received: Received) -> Opened | SetAside:
+        """Open one message: 1. place it; 2. open the epoch and the seal; 3. check the parts; 4. commit to them."""
+        message = received.message
+        if message is None:
+            return SetAside(received, DeadLetterReason.HEADERS_INVALID)
+        log = self._registry.log(message.log)
+        if log is None:
+            return SetAside(received, DeadLetterReason.LOG_UNKNOWN)
+        event = event_mac(self._event_id_key, log.controller_name, message.event_id)
+        if message.site not in log.sites:
+            return SetAside(received, DeadLetterReason.SITE_UNKNOWN, log.controller, event)
+        try:
+            key = self._epoch_key(message.epoch)
+            body = open_message(key.cipher, key.epoch, message.log, message.site, message.event_id, message.value)
+            return self._check(received, message, log, event, key, body)
+        except SealError as error:
+            return SetAside(received, DeadLetterReason(error.reason), log.controller, event)
+
+    def _epoch_key(self, header: bytes) -> _EpochKey:
+        known = self._epochs.get(header)
+        if known is not None:
+            return known
+        decoded = EpochHeader.decode(header)
+        publisher = self._registry.publisher(decoded.publisher)
+        if publisher is None:
+            raise SealError(DeadLetterReason.PUBLISHER_UNKNOWN)
+        if decoded.sealing_key != self._sealing_key_id:
+            raise SealError(DeadLetterReason.SEALING_KEY_UNKNOWN)
+        key = decoded.open(publisher.public_key, self._sealing_key)
+        if len(self._epochs) >= EPOCHS_CACHED_MAX:
+            self._epochs.clear()
+        opened = self._epochs[header] = _EpochKey(decoded.epoch, AESGCM(key), publisher.types)
+        return opened
+
+    def _check(
+        self, received: Received, message: Message, log: Log, event: bytes, key: _EpochKey, body: SealedBody
+    ) -> Opened:
+        parts = body.parts
+        try:
+            received_at = _EPOCH_START + timedelta(microseconds=body.received_at_us)
+            who, what, context = (orjson.loads(part) for part in parts)
+            if (canonical_json(who), canonical_json(what), canonical_json(context)) != parts:
+                raise SealError(DeadLetterReason.PARTS_INVALID)
+            placed = what["id"] == message.event_id and what["site"] == message.site
+            if not placed or what["received_at"] != format_time(received_at):
+                raise SealError(DeadLetterReason.PARTS_INVALID)
+            if what["type"] not in key.types:
+                raise SealError(DeadLetterReason.TYPE_NOT_ALLOWED)
+            names = self._identifier_names(log, who)
+            parse_time(what["time"])
+            if "decisions" in what:
+                _DECISIONS.validate_python(what["decisions"])
+            opened = _commit(received, log, event, body, what)
+            opened.identifiers = names
+            opened.identifier = names[0] if names else None
+            opened.received_at = received_at
+            opened.decided = decided_by(what, received_at, event)
+            opened.notice = self._known_notice(log, what)
+        except (ValidationError, KeyError, TypeError, AttributeError, ValueError, OverflowError):
+            raise SealError(DeadLetterReason.PARTS_INVALID) from None
+        return opened
+
+    def _identifier_names(self, log: Log, who: dict[str, Any]) -> list[bytes]:
+        """Names of the identifiers, the strongest first."""
+        if "identifiers" not in who:
+            return []
+        identifiers = _IDENTIFIERS.validate_python(who["identifiers"])
+        secret = self._controller_keys.create_identifier_key(log.controller_name)
+        if len(identifiers) > 1:
+            identifiers.sort(key=lambda identifier: -IDENTIFIER_STRENGTH[identifier.type])
+        return [identifier_mac(secret, identifier.type, identifier.value) for identifier in identifiers]
+
+    def _known_notice(self, log: Log, what: dict[str, Any]) -> str | None:
+        """The notice hash for the public entry: only one the controller knows, so no stranger writes into a leaf."""
+        if "notice" not in what:
+            return None
+        shown = bytes.fromhex(what["notice"]["sha256"])
+        return shown.hex() if self._registry.knows_notice(log.controller, shown) else None
+
+
+def _commit(received: Received, log: Log, event: bytes, body: SealedBody, what: dict[str, Any]) -> Opened:
+    """Draw the three salts and commit to the parts; neither depends on the place the record will get."""
+    random = os.urandom(3 * SALT_BYTES)
+    salts = random[:SALT_BYTES], random[SALT_BYTES : 2 * SALT_BYTES], random[2 * SALT_BYTES :]
+    parts = body.parts
+    return Opened(
+        received=received,
+        log=log,
+        event=event,
+        content=body.content,
+        parts=parts,
+        salts=salts,
+        commitment=commitment(
+            part_digest("who", salts[0], parts.who),
+            part_digest("what", salts[1], parts.what),
+            part_digest("context", salts[2], parts.context),
+        ).hex(),
+        entry_class=entry_class(what["type"]),
+        notice=None,
+        identifier=None,
+        identifiers=[],
+        received_at=_EPOCH_START,
+        what=what,
+    )

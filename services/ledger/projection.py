@@ -1,0 +1,43 @@
+"""State again from the records: decrypt one subject's payloads, rank, fold, write. Used when an earlier copy of an
+event turns up, and by `sayso rebuild`. Invariant: the result is what recording in any order would have left.
+"""
+
+from uuid import UUID
+
+import orjson
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from schemas.payload import open_part, place_of
+from schemas.ranking import decided_by, latest
+from services.keys import ControllerKeys, event_mac
+from services.ledger.store import Store
+from services.ledger.subjects import unwrap
+
+
+async def project(
+    store: Store, keys: ControllerKeys, event_id_key: bytes, owner: tuple[int, str], subject: UUID
+) -> int:
+    """Project one subject's state anew inside the caller's transaction; return how many decisions stand.
+
+    `owner` is the controller's id and name. Raises ProofError if a payload does not open.
+    """
+    controller, controller_name = owner
+    row = await store.lock_subject(controller, subject)
+    if row is None:
+        return 0
+    cipher = AESGCM(unwrap(keys, controller_name, row))
+    events = {}
+    for payload in await store.subject_payloads(controller, subject):
+        place = place_of(payload["origin"], payload["index"])
+        _, part = open_part(cipher, payload["nonce"], "what", place, payload["what"])
+        what = orjson.loads(part)
+        events[event_mac(event_id_key, controller_name, what["id"])] = what
+    received_at = await store.received_times(controller, list(events))
+    answers = [
+        d for event, what in events.items() if event in received_at for d in decided_by(what, received_at[event], event)
+    ]
+    state = latest(answers)
+    await store.clear_state(controller, subject)
+    if state:
+        await store.write_state(controller, [(subject, state[key]) for key in sorted(state)])
+    return len(state)

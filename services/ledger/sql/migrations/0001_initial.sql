@@ -1,0 +1,415 @@
+-- The truth about the database: what every migration together must reach (tests/migration compares them).
+-- The controller leads every primary and unique key, so that native partitioning works and distributing by
+-- controller stays open. Exceptions, none of them a controller's data: positions, schema_migrations, deployment,
+-- publishers, sealing_keys.
+
+-- What the operator sets up --------------------------------------------------------------------------------------
+
+CREATE TABLE deployment (
+    only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
+    -- Names the high-water directory this database belongs to; a ledger with another directory refuses to start.
+    high_water_id uuid NOT NULL
+);
+
+CREATE TABLE publishers (
+    publisher bytea PRIMARY KEY CHECK (length(publisher) = 8),
+    public_key bytea NOT NULL CHECK (length(public_key) = 32),
+    service text NOT NULL CHECK (service IN ('ingest', 'query')),
+    types text[] NOT NULL,
+    registered_at timestamptz NOT NULL DEFAULT now(),
+    revoked_at timestamptz
+);
+
+CREATE TABLE sealing_keys (
+    sealing_key bytea PRIMARY KEY CHECK (length(sealing_key) = 8),
+    public_key bytea NOT NULL CHECK (length(public_key) = 32),
+    created_at timestamptz NOT NULL DEFAULT now(),
+    destroyed_at timestamptz
+);
+
+CREATE TABLE controllers (
+    controller integer PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
+    name text NOT NULL UNIQUE CHECK (name ~ '^[a-z0-9][a-z0-9-]{0,62}$'),
+    legal_name text NOT NULL,
+    contact text NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT now()
+);
+
+CREATE TABLE logs (
+    controller integer NOT NULL REFERENCES controllers,
+    log integer NOT NULL GENERATED ALWAYS AS IDENTITY,
+    name text NOT NULL CHECK (name ~ '^[a-z0-9][a-z0-9-]{0,62}$'),
+    origin text NOT NULL,
+    -- The log's verifier key (C2SP vkey), set once by the ledger when it opens the log.
+    vkey text,
+    predecessor integer,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (controller, log)
+);
+-- Names and origins are unique over all controllers because they stand in public addresses.
+CREATE UNIQUE INDEX logs_name_key ON logs (name);
+CREATE UNIQUE INDEX logs_origin_key ON logs (origin);
+
+CREATE TABLE sites (
+    controller integer NOT NULL REFERENCES controllers,
+    site integer NOT NULL GENERATED ALWAYS AS IDENTITY,
+    name text NOT NULL CHECK (name ~ '^[a-z0-9][a-z0-9._-]{0,63}$'),
+    log integer NOT NULL,
+    origins text[] NOT NULL DEFAULT '{}',
+    created_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (controller, site),
+    FOREIGN KEY (controller, log) REFERENCES logs
+);
+CREATE UNIQUE INDEX sites_name_key ON sites (name);
+
+CREATE TABLE site_keys (
+    controller integer NOT NULL,
+    site_key text NOT NULL,
+    site integer NOT NULL,
+    kind text NOT NULL CHECK (kind IN ('pk', 'sk')),
+    -- SHA-256 of the secret part of a server key; a publishable key has no secret.
+    secret_sha256 bytea CHECK ((kind = 'sk') = (secret_sha256 IS NOT NULL)),
+    created_at timestamptz NOT NULL DEFAULT now(),
+    revoked_at timestamptz,
+    PRIMARY KEY (controller, site_key),
+    FOREIGN KEY (controller, site) REFERENCES sites
+);
+CREATE UNIQUE INDEX site_keys_site_key_key ON site_keys (site_key);
+
+CREATE TABLE access_keys (
+    controller integer NOT NULL REFERENCES controllers,
+    access_key text NOT NULL,
+    role text NOT NULL CHECK (role IN ('reader', 'dpo', 'auditor', 'admin')),
+    secret_sha256 bytea NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    revoked_at timestamptz,
+    PRIMARY KEY (controller, access_key)
+);
+CREATE UNIQUE INDEX access_keys_access_key_key ON access_keys (access_key);
+
+CREATE TABLE notices (
+    controller integer NOT NULL,
+    notice bytea NOT NULL CHECK (length(notice) = 32),
+    site integer NOT NULL,
+    language text NOT NULL,
+    -- The exact canonical bytes; their SHA-256 is the name.
+    content bytea NOT NULL CHECK (sha256(content) = notice),
+    published_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (controller, notice, site),
+    FOREIGN KEY (controller, site) REFERENCES sites
+);
+
+-- A DPO's statement that a hash seen on a page stands for a published notice.
+CREATE TABLE notice_matches (
+    controller integer NOT NULL,
+    shown bytea NOT NULL CHECK (length(shown) = 32),
+    notice bytea NOT NULL,
+    matched_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (controller, shown)
+);
+
+-- The log ------------------------------------------------------------------------------------------------------------
+
+CREATE TABLE log_heads (
+    controller integer NOT NULL,
+    log integer NOT NULL,
+    size bigint NOT NULL DEFAULT 0,
+    root bytea NOT NULL CHECK (length(root) = 32),
+    -- Leaf hash of the last entry; 32 zero bytes when empty. The next entry's prev.
+    prev bytea NOT NULL CHECK (length(prev) = 32),
+    recorded_at timestamptz NOT NULL DEFAULT '1970-01-01T00:00:00Z',
+    -- Size of the last published checkpoint; NULL before the first.
+    signed_size bigint,
+    PRIMARY KEY (controller, log),
+    FOREIGN KEY (controller, log) REFERENCES logs,
+    CHECK (signed_size <= size)
+);
+
+CREATE TABLE records (
+    controller integer NOT NULL,
+    log integer NOT NULL,
+    index bigint NOT NULL,
+    entry bytea NOT NULL,
+    PRIMARY KEY (controller, log, index)
+);
+ALTER TABLE records ALTER COLUMN entry SET STORAGE EXTERNAL;
+
+CREATE TABLE tiles (
+    controller integer NOT NULL,
+    log integer NOT NULL,
+    level smallint NOT NULL,
+    tile bigint NOT NULL,
+    -- 1 to 256 hashes of 32 bytes; grows until it is full and never changes a hash it has.
+    hashes bytea NOT NULL CHECK (length(hashes) BETWEEN 32 AND 8192 AND length(hashes) % 32 = 0),
+    PRIMARY KEY (controller, log, level, tile)
+);
+ALTER TABLE tiles ALTER COLUMN hashes SET STORAGE EXTERNAL;
+
+CREATE TABLE checkpoints (
+    controller integer NOT NULL,
+    log integer NOT NULL,
+    size bigint NOT NULL,
+    root bytea NOT NULL,
+    note text NOT NULL,
+    signed_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (controller, log, size)
+);
+
+-- The personal side ----------------------------------------------------------------------------------------------
+
+CREATE TABLE subjects (
+    controller integer NOT NULL,
+    subject uuid NOT NULL,
+    -- The subject's own AES-256 key, AES-key-wrapped under the controller's key of that epoch.
+    wrapped_key bytea NOT NULL CHECK (length(wrapped_key) = 40),
+    key_epoch integer NOT NULL,
+    -- Set where this is not a person but the stand-in for a log's events without a subject.
+    log integer,
+    PRIMARY KEY (controller, subject)
+);
+CREATE UNIQUE INDEX subjects_log_key ON subjects (controller, log) WHERE log IS NOT NULL;
+
+CREATE TABLE identifiers (
+    controller integer NOT NULL,
+    -- HMAC-SHA256 of type and value under the controller's identifier secret, first 16 bytes.
+    identifier bytea NOT NULL CHECK (length(identifier) = 16),
+    subject uuid NOT NULL,
+    PRIMARY KEY (controller, identifier)
+);
+CREATE INDEX identifiers_subject_idx ON identifiers (subject);
+
+CREATE TABLE payloads (
+    controller integer NOT NULL,
+    log integer NOT NULL,
+    index bigint NOT NULL,
+    subject uuid NOT NULL,
+    -- 11 random bytes; a part's nonce is these and its number (who 0, what 1, context 2).
+    nonce bytea NOT NULL CHECK (length(nonce) = 11),
+    -- AES-256-GCM of salt and canonical JSON under the subject's key; NULL once the part was deleted by itself,
+    -- and then its digest stands beside it.
+    who bytea,
+    what bytea,
+    context bytea,
+    who_digest bytea,
+    what_digest bytea,
+    context_digest bytea,
+    PRIMARY KEY (controller, log, index)
+);
+CREATE INDEX payloads_subject_idx ON payloads (subject);
+
+CREATE TABLE dedupe (
+    controller integer NOT NULL,
+    -- HMAC-SHA256 of the event id under the event id key, first 16 bytes.
+    event bytea NOT NULL CHECK (length(event) = 16),
+    log integer NOT NULL,
+    index bigint NOT NULL,
+    -- HMAC-SHA256 of the content digest under the subject's key, first 16 bytes; NULL after an erasure.
+    content bytea CHECK (length(content) = 16),
+    -- The earliest received_at of the copies with this content: the one that ranks.
+    received_at timestamptz,
+    PRIMARY KEY (controller, event)
+);
+
+CREATE TABLE consent_state (
+    controller integer NOT NULL,
+    subject uuid NOT NULL,
+    purpose text NOT NULL,
+    legal_basis text NOT NULL,
+    decision text NOT NULL CHECK (decision IN ('granted', 'denied', 'objected', 'not_objected')),
+    -- The rank of the deciding event and, last in the order, its dedupe name; both independent of arrival.
+    rank timestamptz NOT NULL,
+    event bytea NOT NULL,
+    PRIMARY KEY (controller, subject, purpose, legal_basis)
+);
+
+-- Streams ----------------------------------------------------------------------------------------------------------
+
+CREATE TABLE positions (
+    topic text NOT NULL,
+    partition integer NOT NULL,
+    cluster text NOT NULL,
+    next_offset bigint NOT NULL,
+    PRIMARY KEY (topic, partition)
+);
+
+CREATE TABLE inbox (
+    controller integer NOT NULL,
+    seq bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
+    log text NOT NULL,
+    event_id uuid NOT NULL,
+    site text NOT NULL,
+    epoch bytea NOT NULL,
+    value bytea NOT NULL,
+    PRIMARY KEY (controller, seq)
+);
+CREATE INDEX inbox_seq_idx ON inbox (seq);
+
+CREATE TABLE dead_letters (
+    controller integer NOT NULL,
+    letter bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
+    reason text NOT NULL,
+    -- Where this copy was put ('inbox' or the name of a Kafka topic), so that its waiting sender can be answered.
+    transport text NOT NULL,
+    partition integer NOT NULL,
+    seq bigint NOT NULL,
+    log text,
+    site text,
+    event bytea,
+    identifiers bytea[] NOT NULL DEFAULT '{}',
+    -- The sealed message as it came, headers first.
+    epoch bytea,
+    value bytea NOT NULL,
+    set_aside_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (controller, letter)
+);
+CREATE INDEX dead_letters_copy_idx ON dead_letters (transport, partition, seq);
+
+CREATE TABLE outbox (
+    controller integer NOT NULL,
+    seq bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
+    topic text NOT NULL,
+    key text NOT NULL,
+    value bytea NOT NULL,
+    PRIMARY KEY (controller, seq)
+);
+
+-- Nobody rewrites history ----------------------------------------------------------------------------------------
+
+CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION '% is append-only: % refused', TG_TABLE_NAME, TG_OP USING ERRCODE = 'insufficient_privilege';
+END
+$$;
+
+CREATE TRIGGER records_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON records
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+CREATE TRIGGER checkpoints_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON checkpoints
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+CREATE TRIGGER notices_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON notices
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+
+-- A tile only grows: what it holds already stays as it is.
+CREATE FUNCTION refuse_tile_rewrite() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_OP = 'UPDATE' AND length(NEW.hashes) > length(OLD.hashes)
+        AND substr(NEW.hashes, 1, length(OLD.hashes)) = OLD.hashes
+        AND (NEW.controller, NEW.log, NEW.level, NEW.tile) = (OLD.controller, OLD.log, OLD.level, OLD.tile)
+    THEN
+        RETURN NEW;
+    END IF;
+    RAISE EXCEPTION 'tiles only grow: % refused', TG_OP USING ERRCODE = 'insufficient_privilege';
+END
+$$;
+CREATE TRIGGER tiles_only_grow BEFORE UPDATE OR DELETE ON tiles
+    FOR EACH ROW EXECUTE FUNCTION refuse_tile_rewrite();
+CREATE TRIGGER tiles_no_truncate BEFORE TRUNCATE ON tiles
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+
+-- What must be known before the controller is; these run with the owner's rights -------------------------------------
+
+CREATE FUNCTION find_site_key(wanted text)
+RETURNS TABLE (controller integer, site integer, site_name text, controller_name text, log_name text, kind text,
+               secret_sha256 bytea, origins text[])
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public AS $$
+    SELECT k.controller, k.site, s.name, c.name, l.name, k.kind, k.secret_sha256, s.origins
+    FROM site_keys k
+    JOIN sites s ON s.controller = k.controller AND s.site = k.site
+    JOIN logs l ON l.controller = s.controller AND l.log = s.log
+    JOIN controllers c ON c.controller = k.controller
+    WHERE k.site_key = wanted AND k.revoked_at IS NULL
+$$;
+
+CREATE FUNCTION find_access_key(wanted text)
+RETURNS TABLE (controller integer, controller_name text, role text, secret_sha256 bytea)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public AS $$
+    SELECT k.controller, c.name, k.role, k.secret_sha256
+    FROM access_keys k JOIN controllers c ON c.controller = k.controller
+    WHERE k.access_key = wanted AND k.revoked_at IS NULL
+$$;
+
+CREATE FUNCTION find_log(wanted text)
+RETURNS TABLE (controller integer, log integer, origin text, vkey text)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public AS $$
+    SELECT l.controller, l.log, l.origin, l.vkey FROM logs l WHERE l.name = wanted
+$$;
+
+-- The public site name -> its controller, for the notice endpoint.
+CREATE FUNCTION find_site(wanted text)
+RETURNS TABLE (controller integer, site integer, site_name text)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public AS $$
+    SELECT s.controller, s.site, s.name FROM sites s WHERE s.name = wanted
+$$;
+
+-- What became of copies put into a stream: arrays of equal length in, a row for each that the ledger has passed out.
+-- outcome: recorded (with its place), conflict, dropped. A copy that is still on its way has no row.
+CREATE FUNCTION find_places(controllers integer[], events bytea[], transports text[], partitions integer[], seqs bigint[])
+RETURNS TABLE (nth integer, outcome text, log_name text, index bigint)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public AS $$
+    SELECT (asked.n - 1)::integer,
+           CASE WHEN d.letter IS NOT NULL AND d.reason = 'id-conflict' THEN 'conflict'
+                WHEN e.event IS NOT NULL THEN 'recorded'
+                ELSE 'dropped' END,
+           l.name, e.index
+    FROM unnest(controllers, events, transports, partitions, seqs)
+         WITH ORDINALITY AS asked (controller, event, transport, partition, seq, n)
+    LEFT JOIN LATERAL (
+        SELECT x.letter, x.reason FROM dead_letters x
+        WHERE x.transport = asked.transport AND x.partition = asked.partition AND x.seq = asked.seq LIMIT 1
+    ) d ON true
+    LEFT JOIN dedupe e ON e.controller = asked.controller AND e.event = asked.event
+    LEFT JOIN logs l ON l.controller = e.controller AND l.log = e.log
+    WHERE CASE asked.transport
+        WHEN 'inbox' THEN NOT EXISTS (
+            SELECT FROM inbox i WHERE i.controller = asked.controller AND i.seq = asked.seq)
+        ELSE EXISTS (
+            SELECT FROM positions p WHERE p.topic = asked.transport AND p.partition = asked.partition
+                AND p.next_offset > asked.seq) END
+$$;
+
+-- Grants -------------------------------------------------------------------------------------------------------------
+
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA public FROM PUBLIC;
+
+GRANT SELECT ON sealing_keys, publishers TO sayso_ingest, sayso_ledger;
+GRANT INSERT ON sealing_keys, publishers TO sayso_ledger;
+GRANT SELECT ON controllers, sites, notices, notice_matches TO sayso_ingest;
+GRANT INSERT, SELECT ON inbox TO sayso_ingest;
+GRANT EXECUTE ON FUNCTION find_site_key(text), find_site(text),
+    find_places(integer[], bytea[], text[], integer[], bigint[]) TO sayso_ingest;
+
+GRANT SELECT ON ALL TABLES IN SCHEMA public TO sayso_ledger;
+GRANT INSERT ON deployment, log_heads, records, tiles, checkpoints, subjects, identifiers, payloads, dedupe,
+    consent_state, positions, dead_letters, outbox TO sayso_ledger;
+GRANT UPDATE ON log_heads, tiles, dedupe, consent_state, positions TO sayso_ledger;
+GRANT UPDATE (vkey) ON logs TO sayso_ledger;
+-- FOR UPDATE needs the right to update something; a subject's row is locked, never changed, while it is recorded to.
+GRANT UPDATE (key_epoch) ON subjects TO sayso_ledger;
+-- The same for inbox rows, which are locked with SKIP LOCKED before they are deleted.
+GRANT UPDATE (epoch) ON inbox TO sayso_ledger;
+GRANT DELETE ON inbox, outbox, consent_state, dead_letters, subjects, identifiers, payloads TO sayso_ledger;
+
+GRANT SELECT ON controllers, logs, log_heads, sites, notices, notice_matches, records, tiles, checkpoints, subjects,
+    identifiers, payloads, dedupe, consent_state, dead_letters TO sayso_query;
+GRANT EXECUTE ON FUNCTION find_access_key(text), find_log(text) TO sayso_query;
+
+-- Row-level security: an unset controller sees nothing -----------------------------------------------------------------
+
+CREATE FUNCTION current_controller() RETURNS integer
+LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog AS $$
+    SELECT nullif(current_setting('sayso.controller', true), '')::integer
+$$;
+GRANT EXECUTE ON FUNCTION current_controller() TO sayso_ingest, sayso_query;
+
+DO $$
+DECLARE
+    walled text;
+BEGIN
+    FOREACH walled IN ARRAY ARRAY['controllers', 'logs', 'log_heads', 'sites', 'site_keys', 'access_keys', 'notices',
+        'notice_matches', 'records', 'tiles', 'checkpoints', 'subjects', 'identifiers', 'payloads', 'dedupe',
+        'consent_state', 'inbox', 'dead_letters', 'outbox']
+    LOOP
+        EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', walled);
+        EXECUTE format('CREATE POLICY one_controller ON %I USING (controller = current_controller())', walled);
+    END LOOP;
+END
+$$;

@@ -1,0 +1,113 @@
+"""Whose record it is: find subjects by identifier name, lock them against erasure, make keys for new ones.
+
+Invariant: no record is written for a subject whose key row is not locked in the same transaction.
+"""
+
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID, uuid4
+
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.keywrap import aes_key_unwrap, aes_key_wrap
+
+from services.keys import SECRET_BYTES, ControllerKeys, key_epoch
+from services.ledger.opening import Opened
+from services.ledger.registry import Log
+from services.ledger.store import Row, Store
+
+
+class SubjectVanished(Exception):
+    """A subject was erased between the look-up and the lock; do the batch again."""
+
+
+@dataclass(slots=True)
+class SubjectKey:
+    """One subject's key, unwrapped for this batch."""
+
+    subject: UUID
+    key: bytes
+    cipher: AESGCM
+    is_new: bool
+
+
+@dataclass(slots=True)
+class Resolved:
+    """Subjects of one batch of one controller: by identifier name, and the stand-ins by log."""
+
+    by_identifier: dict[bytes, SubjectKey] = field(default_factory=dict)
+    by_log: dict[int, SubjectKey] = field(default_factory=dict)
+    new_subjects: list[Sequence[Any]] = field(default_factory=list)
+    new_identifiers: list[Sequence[Any]] = field(default_factory=list)
+
+    def of(self, opened: Opened) -> SubjectKey:
+        """The subject that an event belongs to."""
+        if opened.identifier is None:
+            return self.by_log[opened.log.log]
+        return self.by_identifier[opened.identifier]
+
+
+def unwrap(keys: ControllerKeys, controller_name: str, row: Row) -> bytes:
+    """A subject's key from its row (wrapped_key, key_epoch)."""
+    return aes_key_unwrap(keys.wrapping_key(controller_name, row["key_epoch"]), row["wrapped_key"])
+
+
+async def resolve(store: Store, keys: ControllerKeys, log: Log, events: Sequence[Opened]) -> Resolved:
+    """Resolve the subjects of events of one controller (`log` is any log of it).
+
+    1. Look up known identifiers; 2. lock their subjects in id order; 3. make a subject and a key for each new one.
+    Raises SubjectVanished.
+    """
+    controller = log.controller
+    wanted = {opened.identifier for opened in events if opened.identifier is not None}
+    rows = await store.known_identifiers(controller, list(wanted)) if wanted else []
+    subject_of: dict[bytes, UUID] = {row["identifier"]: row["subject"] for row in rows}
+    stand_ins: dict[int, UUID] = {}
+    logs_without_subject = {opened.log.log for opened in events if opened.identifier is None}
+    for number in sorted(logs_without_subject):
+        subject = await store.log_subject(controller, number)
+        if subject is not None:
+            stand_ins[number] = subject
+    locked = await _lock(store, keys, log, sorted({*subject_of.values(), *stand_ins.values()}))
+    resolved = Resolved()
+    maker = _Maker(keys, log, resolved)
+    for identifier in wanted:
+        known = subject_of.get(identifier)
+        resolved.by_identifier[identifier] = maker.make(identifier, None) if known is None else locked[known]
+    for number in logs_without_subject:
+        known = stand_ins.get(number)
+        resolved.by_log[number] = maker.make(None, number) if known is None else locked[known]
+    return resolved
+
+
+async def _lock(store: Store, keys: ControllerKeys, log: Log, subjects: list[UUID]) -> dict[UUID, SubjectKey]:
+    if not subjects:
+        return {}
+    locked = {}
+    for row in await store.lock_subjects(log.controller, subjects):
+        key = unwrap(keys, log.controller_name, row)
+        locked[row["subject"]] = SubjectKey(row["subject"], key, AESGCM(key), is_new=False)
+    if len(locked) != len(subjects):
+        raise SubjectVanished
+    return locked
+
+
+class _Maker:
+    """Makes subjects with fresh keys, wrapped under the controller's key of the current epoch."""
+
+    def __init__(self, keys: ControllerKeys, log: Log, resolved: Resolved) -> None:
+        self._controller = log.controller
+        self._epoch = key_epoch(time.time())
+        self._wrapping_key = keys.create_wrapping_key(log.controller_name, self._epoch)
+        self._resolved = resolved
+
+    def make(self, identifier: bytes | None, log: int | None) -> SubjectKey:
+        key = os.urandom(SECRET_BYTES)
+        subject = uuid4()
+        wrapped = aes_key_wrap(self._wrapping_key, key)
+        self._resolved.new_subjects.append((self._controller, subject, wrapped, self._epoch, log))
+        if identifier is not None:
+            self._resolved.new_identifiers.append((self._controller, identifier, subject))
+        return SubjectKey(subject, key, AESGCM(key), is_new=True)

@@ -1,0 +1,202 @@
+"""One whole deployment for a test: database rows, key files, a ledger in this process, sealed events.
+
+The events skip HTTP, not the seal: what the ledger sees is what a registered publisher would have sent.
+"""
+
+import asyncio
+import hashlib
+import os
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
+from copy import deepcopy
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+from pydantic import SecretStr
+
+from schemas.canonical import canonical_json
+from schemas.events import INGEST_TYPES, parse_time
+from schemas.record import Reception, parts_of
+from schemas.sealing import Epoch, SealedBody, key_id
+from services.keys import make_secret, sealing_key, signing_key
+from services.ledger.service import LedgerService
+from services.ledger.settings import LedgerSettings
+from services.postgres import create_pool
+from services.stream.inbox import InboxPublisher
+from services.stream.protocol import Copy, Message
+from tests.support.databases import Database
+from tests.support.wait import until
+
+BASE_TIME = datetime(2026, 11, 1, 9, 0, tzinfo=UTC)
+
+
+def consent_event(number: int, *, subject: str | None = None, **changes: Any) -> dict[str, Any]:
+    """A valid consent.given with a fixed id for `number`; `changes` replace members of the event or of its data."""
+    event: dict[str, Any] = {
+        "specversion": "1.0",
+        "id": f"01930f5e-7c1e-7b1a-9c55-{number:012x}",
+        "source": "/sites/shop.example",
+        "type": "consent.given",
+        "time": "2026-11-01T09:00:00Z",
+        "data": {
+            "subject": {"identifiers": [{"type": "cookie", "value": subject or f"v-{number}"}]},
+            "decisions": [
+                {"purpose": "chat-history", "decision": "granted", "legal_basis": "consent", "services": ["chatra"]},
+                {"purpose": "chat-proactive", "decision": "denied", "legal_basis": "consent", "services": ["chatra"]},
+            ],
+            "capture": {"mechanism": "button", "element": "banner", "action": "save"},
+        },
+    }
+    for name, value in changes.items():
+        (event if name in event or name == "traceparent" else event["data"])[name] = deepcopy(value)
+    return event
+
+
+class Deployment:
+    """Controller `shop` with the log `shop` (origin log.example/logs/shop) and the site shop.example."""
+
+    def __init__(self, database: Database, directory: Path) -> None:
+        self.database = database
+        self.directory = directory
+        self.controller = 0
+        self.log = 0
+        keys = directory / "keys"
+        make_secret(keys / "root.key")
+        self.event_id_key = make_secret(keys / "event-ids.key")
+        make_secret(keys / "ledger" / "sealing.key")
+        make_secret(keys / "ingest" / "epochs.key")
+        self.keys = keys
+        self.publisher = signing_key(keys / "ingest" / "epochs.key")
+        self.sealing_public = sealing_key(keys / "ledger" / "sealing.key").public_key()
+        self.epoch = Epoch(self.publisher, self.sealing_public, 0)
+
+    async def create(self, *, log: str = "shop", site: str = "shop.example") -> None:
+        """Insert the rows an operator's commands would."""
+        connection = await self.connect()
+        try:
+            public = self.publisher.public_key()
+            await connection.execute(
+                "INSERT INTO publishers (publisher, public_key, service, types) VALUES ($1, $2, 'ingest', $3)"
+                " ON CONFLICT DO NOTHING",
+                key_id(public),
+                public.public_bytes_raw(),
+                sorted(INGEST_TYPES),
+            )
+            self.controller = await connection.fetchval(
+                "INSERT INTO controllers (name, legal_name, contact) VALUES ($1, 'Shop', 'dpo@shop.example')"
+                " ON CONFLICT (name) DO UPDATE SET contact = excluded.contact RETURNING controller",
+                "shop",
+            )
+            self.log = await self.add_log(connection, log, site)
+        finally:
+            await connection.close()
+
+    async def add_log(self, connection: "asyncpg.Connection[asyncpg.Record]", log: str, site: str) -> int:
+        """Another log of the controller, with one site."""
+        number: int = await connection.fetchval(
+            "INSERT INTO logs (controller, name, origin) VALUES ($1, $2, $3) RETURNING log",
+            self.controller,
+            log,
+            f"log.example/logs/{log}",
+        )
+        await connection.execute(
+            "INSERT INTO sites (controller, name, log) VALUES ($1, $2, $3)", self.controller, site, number
+        )
+        return number
+
+    async def connect(self) -> "asyncpg.Connection[asyncpg.Record]":
+        """As the superuser."""
+        return await asyncpg.connect(self.database.dsn())
+
+    def settings(self, **changes: Any) -> LedgerSettings:
+        """Settings of this deployment's ledger."""
+        values: dict[str, Any] = {
+            "database_url": SecretStr(self.database.dsn()),
+            "root_key_file": self.keys / "root.key",
+            "event_id_key_file": self.keys / "event-ids.key",
+            "ledger_key_dir": self.keys / "ledger",
+            "controller_key_dir": self.keys / "controllers",
+            "high_water_dir": self.directory / "high-water",
+            "checkpoint_interval_ms": 50,
+        }
+        return LedgerSettings(**(values | changes))
+
+    def seal(
+        self, event: Mapping[str, Any], *, log: str = "shop", received_at: datetime | None = None, **reception: Any
+    ) -> Message:
+        """The message that ingest would publish for `event`."""
+        site = event["source"].removeprefix("/sites/")
+        received_at = received_at or parse_time(event["time"]) + timedelta(seconds=1)
+        about = Reception(site, received_at, "server", "unverified", [])
+        content = {name: value for name, value in event.items() if name not in {"traceparent", "tracestate"}}
+        body = SealedBody(
+            round(received_at.timestamp() * 1_000_000),
+            hashlib.sha256(canonical_json(content)).digest(),
+            parts_of(event, about),
+        )
+        value = self.epoch.seal(log, site, event["id"], body)
+        return Message(self.controller, log, event["id"], site, self.epoch.header, value)
+
+    async def publish(self, messages: Iterable[Message]) -> list[Copy]:
+        """Put sealed messages into the inbox."""
+        pool = await create_pool(self.database.dsn(), role="sayso_ingest", size=2, application="test-ingest")
+        publisher = InboxPublisher(pool)
+        try:
+            await publisher.start()
+            return await publisher.publish(list(messages))
+        finally:
+            await publisher.stop()
+            await pool.close()
+
+    @asynccontextmanager
+    async def ledger(self, **changes: Any) -> AsyncIterator[LedgerService]:
+        """A running ledger; an error it raises fails the test."""
+        service = LedgerService(self.settings(**changes))
+        task = asyncio.create_task(service.run())
+        try:
+            yield service
+        finally:
+            service.stop()
+            await task
+
+    async def fetch(self, sql: str, *args: Any) -> list[asyncpg.Record]:
+        """Look into the database as the superuser."""
+        connection = await self.connect()
+        try:
+            return await connection.fetch(sql, *args)
+        finally:
+            await connection.close()
+
+    async def size(self, log: str = "shop") -> int:
+        """Records of a log."""
+        rows = await self.fetch("SELECT h.size FROM log_heads h JOIN logs USING (controller, log) WHERE name = $1", log)
+        return int(rows[0]["size"]) if rows else 0
+
+    async def recorded(self, size: int, *, log: str = "shop", deadline_s: float = 30) -> None:
+        """Wait until the log has `size` records and a checkpoint over them."""
+
+        async def there() -> bool:
+            rows = await self.fetch(
+                "SELECT h.size, h.signed_size FROM log_heads h JOIN logs USING (controller, log) WHERE name = $1", log
+            )
+            return bool(rows) and rows[0]["size"] >= size and rows[0]["signed_size"] == rows[0]["size"]
+
+        await until(there, deadline_s=deadline_s, what=f"log {log} reaches {size} signed records")
+
+    async def state(self) -> set[tuple[Any, ...]]:
+        """What is true now, without anything that depends on the order of arrival or on random ids."""
+        rows = await self.fetch(
+            "SELECT i.identifier, s.purpose, s.legal_basis, s.decision, s.rank, s.event"
+            " FROM consent_state s JOIN identifiers i USING (controller, subject)"
+        )
+        return {tuple(row) for row in rows}
+
+
+def fresh_uuid() -> str:
+    """A random version-4 UUID in the schema's spelling."""
+    raw = bytearray(os.urandom(16))
+    raw[6], raw[8] = raw[6] & 0x0F | 0x40, raw[8] & 0x3F | 0x80
+    text = raw.hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
