@@ -25,6 +25,7 @@ else:
     Pool = asyncpg.Pool
 
 CONNECT_TIMEOUT_S: Final = 10
+IDLE_IN_TRANSACTION_S: Final = 10
 # What a driver raises when the database is away, as opposed to when a statement is wrong.
 DATABASE_AWAY: Final = (
     OSError,
@@ -35,6 +36,8 @@ DATABASE_AWAY: Final = (
     asyncpg.CrashShutdownError,
     asyncpg.InterfaceError,
     asyncpg.TooManyConnectionsError,
+    # Dropped, and perhaps being restored.
+    asyncpg.InvalidCatalogNameError,
 )
 
 _NAME = re.compile(r"^-- ([a-z][a-z0-9_]*) --$", re.MULTILINE)
@@ -79,7 +82,11 @@ async def create_pool(
         init=prepare,
         # `RESET ALL` between uses would also undo the role.
         reset=_keep_role,
-        server_settings={"application_name": application},
+        server_settings={
+            "application_name": application,
+            # A stalled process must not keep the heads locked: the server ends its transaction, another takes over.
+            "idle_in_transaction_session_timeout": f"{IDLE_IN_TRANSACTION_S}s",
+        },
     )
 
 

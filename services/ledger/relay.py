@@ -3,6 +3,7 @@
 Invariant: a row leaves the outbox only after the broker acknowledged it; a crash between the two sends it twice.
 """
 
+import asyncio
 from typing import Final
 
 from aiokafka import AIOKafkaProducer
@@ -13,6 +14,8 @@ from services.observability import describe, get_logger
 from services.postgres import Pool
 
 ROWS_MAX: Final = 100
+SEND_S: Final = 5.0
+PAUSE_S: Final = 5.0
 
 _log = get_logger()
 
@@ -33,14 +36,16 @@ class Relay:
             async with self._pool.acquire() as connection, connection.transaction():
                 store = Store(connection)
                 rows = await store.read_outbox(ROWS_MAX)
-                for row in rows:
-                    await producer.send_and_wait(row["topic"], row["value"], key=row["key"].encode())
+                async with asyncio.timeout(SEND_S):
+                    sent = [await producer.send(r["topic"], r["value"], key=r["key"].encode()) for r in rows]
+                    await asyncio.gather(*sent)
                 if rows:
                     await store.empty_outbox(rows)
                 return len(rows)
-        except KafkaError as error:
-            _log.warning("The announcement of records waits: the broker is away.", **describe(error))
+        except (KafkaError, TimeoutError) as error:
+            _log.warning("The announcement of records waits: broker or topic is away.", **describe(error))
             await self.stop()
+            await asyncio.sleep(PAUSE_S)
             return 0
 
     async def _connected(self) -> AIOKafkaProducer:

@@ -57,12 +57,13 @@ def consent_event(number: int, *, subject: str | None = None, **changes: Any) ->
 class Deployment:
     """Controller `shop` with the log `shop` (origin log.example/logs/shop) and the site shop.example."""
 
-    def __init__(self, database: Database, directory: Path) -> None:
+    def __init__(self, database: Database, directory: Path, *, keys: Path | None = None) -> None:
         self.database = database
         self.directory = directory
         self.controller = 0
         self.log = 0
-        keys = directory / "keys"
+        # Two deployments with the same keys give the same names to identifiers and events.
+        keys = keys or directory / "keys"
         make_secret(keys / "root.key")
         self.event_id_key = make_secret(keys / "event-ids.key")
         make_secret(keys / "ledger" / "sealing.key")
@@ -122,6 +123,20 @@ class Deployment:
             "checkpoint_interval_ms": 50,
         }
         return LedgerSettings(**(values | changes))
+
+    def ledger_environment(self, **changes: str) -> dict[str, str]:
+        """The same settings as environment variables, for a ledger in a process of its own."""
+        settings = self.settings()
+        return {
+            "SAYSO_DATABASE_URL": settings.database_url.get_secret_value(),
+            "SAYSO_ROOT_KEY_FILE": str(settings.root_key_file),
+            "SAYSO_EVENT_ID_KEY_FILE": str(settings.event_id_key_file),
+            "SAYSO_LEDGER_KEY_DIR": str(settings.ledger_key_dir),
+            "SAYSO_CONTROLLER_KEY_DIR": str(settings.controller_key_dir),
+            "SAYSO_HIGH_WATER_DIR": str(settings.high_water_dir),
+            "SAYSO_CHECKPOINT_INTERVAL_MS": str(settings.checkpoint_interval_ms),
+            **changes,
+        }
 
     def seal(
         self, event: Mapping[str, Any], *, log: str = "shop", received_at: datetime | None = None, **reception: Any
@@ -184,6 +199,14 @@ class Deployment:
             return bool(rows) and rows[0]["size"] >= size and rows[0]["signed_size"] == rows[0]["size"]
 
         await until(there, deadline_s=deadline_s, what=f"log {log} reaches {size} signed records")
+
+    async def drained(self, *, deadline_s: float = 30) -> None:
+        """Wait until the inbox is empty."""
+
+        async def empty() -> bool:
+            return not await self.fetch("SELECT FROM inbox LIMIT 1")
+
+        await until(empty, deadline_s=deadline_s, what="the inbox is drained")
 
     async def state(self) -> set[tuple[Any, ...]]:
         """What is true now, without anything that depends on the order of arrival or on random ids."""

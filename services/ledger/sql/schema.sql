@@ -380,7 +380,7 @@ GRANT EXECUTE ON FUNCTION find_site_key(text), find_site(text),
 GRANT SELECT ON ALL TABLES IN SCHEMA public TO sayso_ledger;
 GRANT INSERT ON deployment, log_heads, records, tiles, checkpoints, subjects, identifiers, payloads, dedupe,
     consent_state, positions, dead_letters, outbox TO sayso_ledger;
-GRANT UPDATE ON log_heads, tiles, dedupe, consent_state, positions TO sayso_ledger;
+GRANT UPDATE ON log_heads, tiles, dedupe, consent_state, positions, outbox TO sayso_ledger;
 GRANT UPDATE (vkey) ON logs TO sayso_ledger;
 -- FOR UPDATE needs the right to update something; a subject's row is locked, never changed, while it is recorded to.
 GRANT UPDATE (key_epoch) ON subjects TO sayso_ledger;

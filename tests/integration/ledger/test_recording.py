@@ -3,7 +3,6 @@
 Each test runs a whole ledger in this process and looks into the database as the superuser.
 """
 
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -20,11 +19,11 @@ pytestmark = pytest.mark.integration
 
 
 @pytest.fixture
-async def deployment(database: Database, tmp_path: Path) -> AsyncIterator[Deployment]:
+async def deployment(database: Database, tmp_path: Path) -> Deployment:
     """A deployment whose ledger is not running yet."""
     deployment = Deployment(database, tmp_path)
     await deployment.create()
-    yield deployment
+    return deployment
 
 
 async def test_an_empty_log_has_a_signed_checkpoint_of_size_zero(deployment: Deployment) -> None:

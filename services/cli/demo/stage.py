@@ -1,0 +1,132 @@
+"""Setting the demo up, once: controller, sites, notices and keys. A second run finds what the first one made.
+
+Keys live in .sayso/demo.env alone (mode 600); the database holds only digests of their secrets.
+"""
+
+import shlex
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from schemas.errors import ConfigurationError
+from services.cli import admin, registry
+from services.cli.demo.cast import FOLDER, Cast
+from services.cli.notices import read_notice
+from services.cli.up.layout import Layout, write_settings
+from services.postgres import Connection
+
+# Where the posted events and the fetched proofs are kept, under the layout's directory.
+JOURNAL: Final = "demo"
+ACCESS_KEY: Final = "SAYSO_DEMO_ACCESS_KEY"
+VERIFIER_KEY: Final = "SAYSO_DEMO_VKEY"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Everything that a site's browser and server, and the DPO, know."""
+
+    ingest_url: str
+    query_url: str
+    keys: dict[str, str]
+    env_file: Path
+
+    def browser_key(self, site: str) -> str:
+        return self.keys[_setting(site, "PK")]
+
+    def server_key(self, site: str) -> str:
+        return self.keys[_setting(site, "SK")]
+
+    @property
+    def access_key(self) -> str:
+        return self.keys[ACCESS_KEY]
+
+    @property
+    def vkey(self) -> str:
+        return self.keys[VERIFIER_KEY]
+
+
+def _setting(site: str, kind: str) -> str:
+    """SAYSO_DEMO_SHOP_PK: the first label of the site's name."""
+    return f"SAYSO_DEMO_{site.partition('.')[0].upper()}_{kind}"
+
+
+async def set_up(cast: Cast, layout: Layout, admin_dsn: str, ingest_url: str, query_url: str) -> Stage:
+    """Make what is not there. The ledger opens the new log meanwhile; its verifier key is added by `with_vkey`."""
+    env_file = layout.home / "demo.env"
+    async with admin.connect(admin_dsn) as connection:
+        is_new = await _set_up_controller(connection, cast)
+        # Keys and events of another database would only be refused.
+        keys = {} if is_new else _read_settings(env_file)
+        if is_new:
+            shutil.rmtree(layout.home / JOURNAL, ignore_errors=True)
+        for site in cast.sites:
+            for kind in ("pk", "sk"):
+                if _setting(site.name, kind.upper()) not in keys:
+                    key = await registry.create_site_key(connection, site.name, kind)
+                    keys[_setting(site.name, kind.upper())] = key
+        if ACCESS_KEY not in keys:
+            keys[ACCESS_KEY] = await registry.create_access_key(connection, cast.controller.name, "dpo")
+    stage = Stage(ingest_url, query_url, keys, env_file)
+    _write(stage, layout)
+    return stage
+
+
+async def _set_up_controller(connection: Connection, cast: Cast) -> bool:
+    """True if the controller was not there before."""
+    controller = cast.controller
+    known = {row["name"] for row in await connection.fetch(admin.QUERIES["list_controllers"])}
+    if controller.name not in known:
+        await registry.create_controller(connection, controller.name, controller.legal_name, controller.contact)
+    sites = {row["name"] for row in await connection.fetch(admin.QUERIES["list_sites"], controller.name)}
+    for site in cast.sites:
+        if site.name not in sites:
+            await registry.create_site(
+                connection,
+                site.name,
+                controller.name,
+                log=cast.log,
+                log_host=cast.log_host,
+                origins=[site.origin],
+            )
+        for notice in site.notices:
+            await registry.publish_notice(connection, site.name, read_notice(FOLDER / "notices" / f"{notice}.yaml"))
+    return controller.name not in known
+
+
+async def find_vkey(connection: Connection, log: str) -> str | None:
+    """The log's verifier key, once the ledger has opened it and signed its first checkpoint."""
+    for row in await connection.fetch(admin.QUERIES["opened_logs"]):
+        if row["name"] == log and row["signed_size"] is not None:
+            vkey: str | None = row["vkey"]
+            return vkey
+    return None
+
+
+def with_vkey(stage: Stage, layout: Layout, vkey: str) -> Stage:
+    """The stage with the log's key pinned. Raises ConfigurationError if an earlier run has seen another key."""
+    pinned = stage.keys.get(VERIFIER_KEY, vkey)
+    if pinned != vkey:
+        raise ConfigurationError(f"the log's verifier key is not the one that {stage.env_file} has pinned")
+    stage.keys[VERIFIER_KEY] = vkey
+    _write(stage, layout)
+    return stage
+
+
+def _write(stage: Stage, layout: Layout) -> None:
+    settings = {"INGEST": stage.ingest_url, "QUERY": stage.query_url, **stage.keys}
+    heading = "Written by `sayso up --demo`: addresses and the demo's keys. Source it; keep it to yourself."
+    write_settings(stage.env_file, settings, heading, opening=f". {shlex.quote(str(layout.settings_file))}\n")
+
+
+def _read_settings(path: Path) -> dict[str, str]:
+    """The demo's keys as an earlier run wrote them; empty at the first run."""
+    if not path.exists():
+        return {}
+    found = {}
+    for line in path.read_text(encoding="utf-8").splitlines():
+        words = shlex.split(line, comments=True)
+        if len(words) == 2 and words[0] == "export" and words[1].startswith("SAYSO_DEMO_"):
+            name, _, value = words[1].partition("=")
+            found[name] = value
+    return found

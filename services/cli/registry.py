@@ -1,0 +1,166 @@
+"""What the operator sets up: controllers, logs, sites, keys, publishers and notices; shared by the commands and `up`.
+
+Secrets are returned once and never stored: the database keeps the SHA-256 of 256 random bits.
+"""
+
+import re
+import secrets
+import string
+from collections.abc import Sequence
+from typing import Final, Literal, NamedTuple
+
+import asyncpg
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from schemas.errors import ConfigurationError
+from schemas.events import INGEST_TYPES
+from schemas.notices import NoticeContent, notice_hash
+from schemas.sealing import key_id
+from services.cli.admin import QUERIES
+from services.keys import secret_digest
+from services.postgres import Connection
+
+# 22 characters of base62 are 131 bits, 43 are 256 bits.
+ID_CHARS: Final = 22
+SECRET_CHARS: Final = 43
+_BASE62: Final = string.ascii_letters + string.digits
+_ORIGIN: Final = re.compile(r"^https?://[a-z0-9.-]+(:[0-9]{1,5})?$")
+_HOST: Final = re.compile(r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?$")
+_PLAIN_NAME: Final = re.compile(r"^[a-z0-9][a-z0-9-]{0,62}$")
+_SITE_NAME: Final = re.compile(r"^[a-z0-9][a-z0-9._-]{0,63}$")
+
+KeyKind = Literal["pk", "sk"]
+AccessRole = Literal["reader", "dpo", "auditor", "admin"]
+
+
+class Site(NamedTuple):
+    """A site's place."""
+
+    controller: int
+    site: int
+
+
+async def create_controller(connection: Connection, name: str, legal_name: str, contact: str) -> int:
+    """The number of the new controller. Raises ConfigurationError if the name is taken or not of the form."""
+    if not _PLAIN_NAME.match(name):
+        raise ConfigurationError("a controller's name is 1 to 63 of a-z, 0-9 and -, and does not begin with -")
+    try:
+        number: int = await connection.fetchval(QUERIES["create_controller"], name, legal_name, contact)
+    except asyncpg.UniqueViolationError:
+        raise ConfigurationError(f"there is a controller {name} already: see `sayso controller list`") from None
+    return number
+
+
+async def find_controller(connection: Connection, name: str) -> int:
+    """Raises ConfigurationError if there is none of this name."""
+    number: int | None = await connection.fetchval(QUERIES["find_controller"], name)
+    if number is None:
+        raise ConfigurationError(f"there is no controller {name}: see `sayso controller list`")
+    return number
+
+
+async def create_site(
+    connection: Connection, name: str, controller: str, *, log: str, log_host: str | None, origins: Sequence[str]
+) -> Site:
+    """A new site on `log`, which is made with the origin HOST/logs/LOG if the controller has none of this name.
+
+    A log's origin is signed into every checkpoint, so it is asked for and never guessed. Raises ConfigurationError.
+    """
+    if not _SITE_NAME.match(name):
+        raise ConfigurationError("a site's name is 1 to 64 of a-z, 0-9 and ._-, and begins with a letter or digit")
+    if not _PLAIN_NAME.match(log):
+        raise ConfigurationError("a log's name is 1 to 63 of a-z, 0-9 and -, and does not begin with -")
+    for origin in origins:
+        check_origin(origin)
+    owner = await find_controller(connection, controller)
+    try:
+        async with connection.transaction():
+            number = await connection.fetchval(QUERIES["find_log_of_controller"], owner, log)
+            if number is None:
+                if log_host is None or not _HOST.match(log_host):
+                    raise ConfigurationError(f"{controller} has no log {log}: give --log-host HOST to make it")
+                number = await connection.fetchval(QUERIES["create_log"], owner, log, f"{log_host}/logs/{log}")
+            site: int = await connection.fetchval(QUERIES["create_site"], owner, name, number, list(origins))
+    except asyncpg.UniqueViolationError:
+        raise ConfigurationError("this site, log or log origin exists already: see `sayso site list`") from None
+    return Site(owner, site)
+
+
+async def find_site(connection: Connection, name: str) -> Site:
+    """Raises ConfigurationError if there is none of this name."""
+    row = await connection.fetchrow(QUERIES["find_site_of_operator"], name)
+    if row is None:
+        raise ConfigurationError(f"there is no site {name}: see `sayso site list`")
+    return Site(row["controller"], row["site"])
+
+
+def check_origin(origin: str) -> None:
+    """Raises ConfigurationError unless `origin` is written as browsers write it (RFC 6454, 6.2)."""
+    if not _ORIGIN.match(origin):
+        raise ConfigurationError("an origin is scheme, host and port as a browser sends it, e.g. https://shop.example")
+
+
+async def allow_origin(connection: Connection, site: str, origin: str) -> list[str]:
+    """The origins that the site's publishable keys may be used from, with this one added."""
+    check_origin(origin)
+    origins: list[str] | None = await connection.fetchval(QUERIES["allow_origin"], site, origin)
+    if origins is None:
+        raise ConfigurationError(f"there is no site {site}: see `sayso site list`")
+    return origins
+
+
+def _random(characters: int) -> str:
+    return "".join(secrets.choice(_BASE62) for _ in range(characters))
+
+
+async def create_site_key(connection: Connection, site: str, kind: KeyKind) -> str:
+    """The new key, whole; for a server key this is the only time that its secret is seen."""
+    place = await find_site(connection, site)
+    name = f"{kind}_{_random(ID_CHARS)}"
+    secret = _random(SECRET_CHARS) if kind == "sk" else None
+    digest = None if secret is None else secret_digest(secret)
+    await connection.execute(QUERIES["create_site_key"], place.controller, name, place.site, kind, digest)
+    return name if secret is None else f"{name}_{secret}"
+
+
+async def create_access_key(connection: Connection, controller: str, role: AccessRole) -> str:
+    """The new key, whole; the only time that its secret is seen."""
+    owner = await find_controller(connection, controller)
+    name, secret = f"ak_{_random(ID_CHARS)}", _random(SECRET_CHARS)
+    await connection.execute(QUERIES["create_access_key"], owner, name, role, secret_digest(secret))
+    return f"{name}_{secret}"
+
+
+async def revoke_key(connection: Connection, key: str) -> None:
+    """End a key of any kind, named with or without its secret. Raises ConfigurationError if none is in force."""
+    kind, _, rest = key.partition("_")
+    name = f"{kind}_{rest.partition('_')[0]}"
+    for query, wanted in (("revoke_site_key", name), ("revoke_access_key", name), ("revoke_publisher", key)):
+        if await connection.execute(QUERIES[query], wanted) == "UPDATE 1":
+            return
+    raise ConfigurationError("no key of this name is in force: see `sayso key list`")
+
+
+async def register_publisher(connection: Connection, public_key: Ed25519PublicKey) -> str:
+    """Let an ingest process sign epoch headers for the types that ingest may publish; its name in hex."""
+    name = key_id(public_key)
+    raw = public_key.public_bytes_raw()
+    await connection.execute(QUERIES["register_publisher"], name, raw, "ingest", sorted(INGEST_TYPES))
+    return name.hex()
+
+
+async def publish_notice(connection: Connection, site: str, content: bytes) -> bytes:
+    """Store canonical notice bytes for a site; the notice's hash. The same words again change nothing."""
+    place = await find_site(connection, site)
+    language = NoticeContent.model_validate_json(content).language
+    name = notice_hash(content)
+    await connection.execute(QUERIES["publish_notice"], place.controller, name, place.site, language, content)
+    return name
+
+
+async def match_notice(connection: Connection, controller: str, shown: bytes, notice: bytes) -> None:
+    """Tie a hash that was seen on a page to a published notice. Raises ConfigurationError if that is not published."""
+    owner = await find_controller(connection, controller)
+    if not await connection.fetchval(QUERIES["has_notice"], owner, notice):
+        raise ConfigurationError(f"{controller} has not published that notice: see `sayso notice list`")
+    await connection.execute(QUERIES["match_notice"], owner, shown, notice)

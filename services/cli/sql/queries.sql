@@ -1,0 +1,135 @@
+-- What the operator's commands ask of the database, as the role sayso_owner. Each statement is one command's one act.
+
+-- create_controller --
+-- A new controller; its number.
+INSERT INTO controllers (name, legal_name, contact) VALUES ($1, $2, $3) RETURNING controller;
+
+-- find_controller --
+-- The number of a controller by its name.
+SELECT controller FROM controllers WHERE name = $1;
+
+-- list_controllers --
+-- Every controller with how many sites and logs it has.
+SELECT c.name, c.legal_name, c.contact,
+       (SELECT count(*) FROM sites s WHERE s.controller = c.controller) AS sites,
+       (SELECT count(*) FROM logs l WHERE l.controller = c.controller) AS logs
+FROM controllers c ORDER BY c.name;
+
+-- create_log --
+-- A new log of a controller; the ledger makes its signing key when it opens it.
+INSERT INTO logs (controller, name, origin) VALUES ($1, $2, $3) RETURNING log;
+
+-- find_log_of_controller --
+-- The number of a controller's log by its name.
+SELECT log FROM logs WHERE controller = $1 AND name = $2;
+
+-- create_site --
+-- A new site, bound to its log for good.
+INSERT INTO sites (controller, name, log, origins) VALUES ($1, $2, $3, $4) RETURNING site;
+
+-- find_site_of_operator --
+-- A site by its name, with its controller.
+SELECT controller, site FROM sites WHERE name = $1;
+
+-- list_sites --
+-- Sites, of one controller or ($1 NULL) of all, with log, verifier key, size and allowed origins.
+SELECT s.name, c.name AS controller, l.name AS log, l.origin, l.vkey, coalesce(h.size, 0) AS size, s.origins
+FROM sites s
+JOIN controllers c ON c.controller = s.controller
+JOIN logs l ON l.controller = s.controller AND l.log = s.log
+LEFT JOIN log_heads h ON h.controller = l.controller AND h.log = l.log
+WHERE $1::text IS NULL OR c.name = $1
+ORDER BY c.name, s.name;
+
+-- allow_origin --
+-- Let pages of an origin use the site's publishable keys; changes nothing if they may already.
+UPDATE sites SET origins = CASE WHEN $2 = ANY (origins) THEN origins ELSE array_append(origins, $2) END
+WHERE name = $1 RETURNING origins;
+
+-- create_site_key --
+-- A key that posts events to a site.
+INSERT INTO site_keys (controller, site_key, site, kind, secret_sha256) VALUES ($1, $2, $3, $4, $5);
+
+-- create_access_key --
+-- A key that reads a controller's answers in a role.
+INSERT INTO access_keys (controller, access_key, role, secret_sha256) VALUES ($1, $2, $3, $4);
+
+-- list_keys --
+-- Every key with what it opens; secrets are not stored and so cannot be listed.
+SELECT k.site_key AS key, k.kind AS kind, s.name AS opens, k.created_at, k.revoked_at
+FROM site_keys k JOIN sites s ON s.controller = k.controller AND s.site = k.site
+UNION ALL
+SELECT k.access_key, k.role, c.name, k.created_at, k.revoked_at
+FROM access_keys k JOIN controllers c ON c.controller = k.controller
+UNION ALL
+SELECT encode(publisher, 'hex'), 'publisher', service, registered_at, revoked_at FROM publishers
+ORDER BY 4;
+
+-- revoke_site_key --
+-- End a site key; it stays in the list.
+UPDATE site_keys SET revoked_at = now() WHERE site_key = $1 AND revoked_at IS NULL;
+
+-- revoke_access_key --
+-- End an access key; it stays in the list.
+UPDATE access_keys SET revoked_at = now() WHERE access_key = $1 AND revoked_at IS NULL;
+
+-- revoke_publisher --
+-- End a publisher: what it signed and is not recorded yet goes to the dead letters.
+UPDATE publishers SET revoked_at = now() WHERE encode(publisher, 'hex') = $1 AND revoked_at IS NULL;
+
+-- register_publisher --
+-- Let a publishing process's key sign epoch headers for these event types; again for the same key changes nothing.
+INSERT INTO publishers (publisher, public_key, service, types) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING;
+
+-- publish_notice --
+-- Store a notice under its hash; the same words twice are one notice.
+INSERT INTO notices (controller, notice, site, language, content) VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING;
+
+-- list_notices --
+-- The notices of a site, oldest first.
+SELECT n.notice, n.language, n.content, n.published_at FROM notices n
+JOIN sites s ON s.controller = n.controller AND s.site = n.site
+WHERE s.name = $1 ORDER BY n.published_at, n.language;
+
+-- has_notice --
+-- Whether a controller has published this notice anywhere.
+SELECT EXISTS (SELECT FROM notices WHERE controller = $1 AND notice = $2);
+
+-- match_notice --
+-- The DPO's statement that a hash seen on a page stands for a published notice.
+INSERT INTO notice_matches (controller, shown, notice) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING;
+
+-- opened_logs --
+-- Every log with its verifier key and the size of its last checkpoint, NULL before the ledger has opened it.
+SELECT l.name, l.origin, l.vkey, h.size, h.signed_size FROM logs l
+LEFT JOIN log_heads h ON h.controller = l.controller AND h.log = l.log ORDER BY l.name;
+
+-- waiting_messages --
+-- How many messages lie in the inbox, not recorded yet.
+SELECT count(*) FROM inbox;
+
+-- dead_letter_reasons --
+-- How many messages were set aside, by reason.
+SELECT reason, count(*) AS letters FROM dead_letters GROUP BY reason ORDER BY reason;
+
+-- publishers_at_work --
+-- The registered publishers that were not revoked.
+SELECT service, public_key FROM publishers WHERE revoked_at IS NULL;
+
+-- sealing_keys_at_work --
+-- The public sealing keys that were not destroyed.
+SELECT public_key FROM sealing_keys WHERE destroyed_at IS NULL;
+
+-- deployment --
+-- The high-water directory this database belongs to, none before the first ledger.
+SELECT high_water_id FROM deployment;
+
+-- roles_missing --
+-- Those of Sayso's roles that the cluster does not have.
+SELECT r.name FROM unnest(ARRAY['sayso_owner', 'sayso_ingest', 'sayso_ledger', 'sayso_query']) AS r (name)
+WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = r.name) ORDER BY 1;
+
+-- ledger_at_work --
+-- Whether a ledger is connected and has published the key that messages are sealed to.
+SELECT EXISTS (SELECT FROM sealing_keys WHERE destroyed_at IS NULL)
+    AND EXISTS (SELECT FROM pg_stat_activity WHERE application_name = 'sayso-ledger' AND datname = current_database());

@@ -1,0 +1,58 @@
+"""`python -m services.ingest`: settings from the environment, one uvicorn process, exit code 78 if it must not run."""
+
+import os
+import sys
+
+import uvicorn
+from pydantic import ValidationError
+
+from schemas.errors import ConfigurationError
+from services.ingest.app import create_app
+from services.ingest.settings import IngestSettings
+from services.observability import configure_logging, get_logger
+
+DRAIN_S = 5
+
+
+def main() -> int:
+    """Run until a signal ends it; the exit code."""
+    configure_logging("ingest")
+    try:
+        settings = _settings()
+        app = create_app(settings)
+    except ConfigurationError as refusal:
+        return _refuse(refusal)
+    server = uvicorn.Server(
+        uvicorn.Config(
+            app,
+            host=settings.ingest_host,
+            port=settings.ingest_port,
+            loop="uvloop",
+            http="httptools",
+            ws="none",
+            lifespan="on",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=DRAIN_S,
+        )
+    )
+    server.run()
+    return os.EX_OK if app.refusal is None else _refuse(app.refusal)
+
+
+def _settings() -> IngestSettings:
+    try:
+        return IngestSettings()
+    except ValidationError as error:
+        names = sorted({f"SAYSO_{str(detail['loc'][0]).upper()}" for detail in error.errors(include_input=False)})
+        raise ConfigurationError(f"not set or not valid: {', '.join(names)}; see deploy/env.example") from None
+
+
+def _refuse(refusal: ConfigurationError) -> int:
+    get_logger().error("ingest refuses to start", detail=str(refusal))
+    return os.EX_CONFIG
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,203 @@
+"""POST /v1/events as a bare ASGI endpoint beside the FastAPI app: here the framework would cost more than the work.
+
+It answers only what is durable (202, 201) or a problem. What FastAPI would add is here by hand: limits, headers, CORS,
+and the 500 that says nothing of what was posted; services/ingest/openapi.py holds the description.
+"""
+
+import itertools
+import os
+import time
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any, Final
+
+import orjson
+from prometheus_client import CollectorRegistry
+from pydantic import TypeAdapter, ValidationError
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from schemas.errors import BodyTooLarge, Problem, UnsupportedMediaType
+from schemas.events import Uuid
+from schemas.limits import BODY_BYTES_MAX
+from services.http import blank_problem, problem_response, unforeseen
+from services.ingest.auth import Caller, Callers, check_origin
+from services.ingest.intake import Intake, Outcome, Refused, Taken
+from services.ingest.reading import Body, Read, read_events
+from services.ingest.waiting import preferred_wait
+from services.observability import counter
+
+PATH: Final = "/v1/events"
+PREFLIGHT_AGE_S: Final = 600
+
+RawHeaders = list[tuple[bytes, bytes]]
+
+_JSON_HEADERS: Final[RawHeaders] = [
+    (b"content-type", b"application/json"),
+    (b"cache-control", b"no-store"),
+    (b"x-content-type-options", b"nosniff"),
+]
+_PREFLIGHT_HEADERS: Final[RawHeaders] = [
+    (b"access-control-allow-methods", b"POST"),
+    # No authorization: a server key has no business in a page.
+    (b"access-control-allow-headers", b"content-type, prefer"),
+    (b"access-control-max-age", b"%d" % PREFLIGHT_AGE_S),
+]
+_UUID: Final = TypeAdapter(Uuid)
+
+
+class EventsEndpoint:
+    """The ASGI application of PATH; one per process."""
+
+    def __init__(self, callers: Callers, intake: Intake, registry: CollectorRegistry) -> None:
+        self._callers = callers
+        self._intake = intake
+        self._request_prefix = os.urandom(4).hex().encode()
+        self._request_numbers = itertools.count()
+        events = counter(registry, "sayso_ingest_events_total", "Events by what became of them.", ["outcome"])
+        self._accepted = events.labels("accepted")
+        self._recorded = events.labels("recorded")
+        self._refused = events.labels("refused")
+        self._problems = counter(
+            registry, "sayso_ingest_problems_total", "Problems answered, for requests and single events.", ["problem"]
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request_id = b"%b%08x" % (self._request_prefix, next(self._request_numbers))
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        cors: RawHeaders = []
+        try:
+            if scope["method"] == "POST":
+                status, body, more = await self._post(scope, headers, receive, cors)
+                await _send(send, status, [*_JSON_HEADERS, (b"content-length", b"%d" % len(body)), *more, *cors], body, request_id)
+                return
+            if scope["method"] == "OPTIONS":
+                await self._identify(scope, headers, cors)
+                response = Response(status_code=HTTPStatus.NO_CONTENT)
+                cors += _PREFLIGHT_HEADERS
+            else:
+                response = blank_problem(HTTPStatus.METHOD_NOT_ALLOWED, {"allow": "POST, OPTIONS"})
+        except Problem as problem:
+            self._problems.labels(problem.slug).inc()
+            response = problem_response(problem)
+            if isinstance(problem, BodyTooLarge):
+                # The rest of the body is not worth reading.
+                response.headers["connection"] = "close"
+        except ClientDisconnect:
+            return
+        except Exception as error:  # noqa: BLE001 - the last line: answered without a word of the payload
+            response = unforeseen(error, request_id.decode())
+        await _send(send, response.status_code, [*response.raw_headers, *cors], bytes(response.body), request_id)
+
+    async def _post(
+        self, scope: Scope, headers: Mapping[bytes, bytes], receive: Receive, cors: RawHeaders
+    ) -> tuple[int, bytes, RawHeaders]:
+        """Status, body and further headers of the answer. Raises Problem."""
+        caller = await self._identify(scope, headers, cors)
+        if headers.get(b"content-encoding", b"identity") != b"identity":
+            raise UnsupportedMediaType
+        raw = await _read_body(receive, headers.get(b"content-length"))
+        now_us = time.time_ns() // 1000
+        body = read_events(headers.get(b"content-type", b""), raw)
+        prefer = headers.get(b"prefer")
+        wait_s = 0 if prefer is None else preferred_wait(prefer.decode("latin-1"))
+        more: RawHeaders = [(b"preference-applied", b"wait=%d" % wait_s)] if wait_s > 0 else []
+        if body.single and isinstance(body.events[0], Problem):
+            raise body.events[0]
+        outcomes = await self._intake.take(body.events, caller, now_us, wait_s)
+        if not body.single:
+            return *self._answer_batch(body, outcomes), more
+        return *self._answer_one(outcomes[0]), more
+
+    async def _identify(self, scope: Scope, headers: Mapping[bytes, bytes], cors: RawHeaders) -> Caller:
+        """The caller, allowed to post from where it posts; from then on its page may read the answer."""
+        caller = await self._callers.identify(headers.get(b"authorization"), scope["query_string"])
+        origin = headers.get(b"origin")
+        check_origin(caller, origin, browser=b"sec-fetch-site" in headers)
+        if caller.kind == "pk" and origin is not None:
+            cors += [(b"access-control-allow-origin", origin), (b"vary", b"origin")]
+        return caller
+
+    def _answer_one(self, outcome: Outcome) -> tuple[int, bytes]:
+        if isinstance(outcome, Refused):
+            self._refused.inc()
+            raise outcome.problem
+        if outcome.place is None:
+            self._accepted.inc()
+            return 202, b'{"id":"%b","status":"accepted"}' % outcome.event_id.encode()
+        self._recorded.inc()
+        return 201, orjson.dumps(_said(outcome))
+
+    def _answer_batch(self, body: Body, outcomes: Sequence[Outcome]) -> tuple[int, bytes]:
+        results: list[dict[str, Any]] = []
+        refusals: list[Problem] = []
+        for position, (event, outcome) in enumerate(zip(body.events, outcomes, strict=True)):
+            result: dict[str, Any] = {"position": position}
+            if isinstance(outcome, Refused):
+                refusals.append(outcome.problem)
+                self._problems.labels(outcome.problem.slug).inc()
+                result |= {**_known_id(event), "status": "refused", "problem": outcome.problem.body()}
+            else:
+                result |= _said(outcome)
+            results.append(result)
+        recorded = sum(isinstance(outcome, Taken) and outcome.place is not None for outcome in outcomes)
+        self._refused.inc(len(refusals))
+        self._recorded.inc(recorded)
+        self._accepted.inc(len(outcomes) - len(refusals) - recorded)
+        return _batch_status(refusals, len(outcomes)), orjson.dumps({"events": results})
+
+
+def _batch_status(refusals: Sequence[Problem], count: int) -> int:
+    """202 when at least one event was taken; else 422, or 503 when sending the same again may help."""
+    if len(refusals) < count:
+        return HTTPStatus.ACCEPTED
+    if any(problem.status == HTTPStatus.SERVICE_UNAVAILABLE for problem in refusals):
+        return HTTPStatus.SERVICE_UNAVAILABLE
+    return HTTPStatus.UNPROCESSABLE_ENTITY
+
+
+def _said(taken: Taken) -> dict[str, Any]:
+    if taken.place is None:
+        return {"id": taken.event_id, "status": "accepted"}
+    return {"id": taken.event_id, "status": "recorded", "log": taken.place.log, "index": taken.place.index}
+
+
+def _known_id(event: Read) -> dict[str, str]:
+    """The id of a refused event if it is a UUID; anything else that stood there is not repeated."""
+    if isinstance(event, Problem) or not isinstance(event.value, dict):
+        return {}
+    try:
+        return {"id": _UUID.validate_python(event.value.get("id"), strict=True)}
+    except ValidationError:
+        return {}
+
+
+async def _read_body(receive: Receive, stated: bytes | None) -> bytes:
+    """The body; BodyTooLarge as soon as it must be longer than the limit. Raises ClientDisconnect."""
+    if stated is not None and stated.isdigit() and int(stated) > BODY_BYTES_MAX:
+        raise BodyTooLarge
+    message = await receive()
+    if message["type"] == "http.request" and not message.get("more_body", False):
+        only: bytes = message.get("body", b"")
+        if len(only) <= BODY_BYTES_MAX:
+            return only
+    chunks: list[bytes] = []
+    size = 0
+    while True:
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        chunk: bytes = message.get("body", b"")
+        size += len(chunk)
+        if size > BODY_BYTES_MAX:
+            raise BodyTooLarge
+        chunks.append(chunk)
+        if not message.get("more_body", False):
+            return b"".join(chunks)
+        message = await receive()
+
+
+async def _send(send: Send, status: int, headers: RawHeaders, body: bytes, request_id: bytes) -> None:
+    headers.append((b"x-request-id", request_id))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,130 @@
+"""Who asks: access keys, their roles, and what each role may see. Every route names the roles it needs, here alone.
+
+Invariant: a route without a `Needs` is refused when the app is built, so none is open by oversight.
+"""
+
+import hmac
+import re
+import time
+from dataclasses import dataclass
+from typing import Annotated, Final, Literal, get_args
+
+from fastapi import APIRouter, Depends, Request
+from fastapi.routing import APIRoute
+from fastapi.security import HTTPBearer
+
+from schemas.errors import MissingKey, RoleNotAllowed, WrongKey
+from schemas.record import PART_NAMES, PartName
+from services.keys import secret_digest
+from services.query.store import Store
+
+Role = Literal["reader", "dpo", "auditor", "admin"]
+ROLES: Final[tuple[Role, ...]] = get_args(Role)
+
+# The least each role needs: a reader (a downstream system) the decision, an auditor also its circumstances. Only the
+# controller's own people see who it was; an admin makes keys, and could make a dpo's.
+VISIBLE_PARTS: Final[dict[Role, tuple[PartName, ...]]] = {
+    "reader": ("what",),
+    "auditor": ("what", "context"),
+    "dpo": PART_NAMES,
+    "admin": PART_NAMES,
+}
+
+# How long a revoked key may still open routes (design, section 3, Keys).
+KEY_CACHE_S: Final = 60
+_BEARER = re.compile(r"[Bb]earer +(?P<key>ak_[0-9A-Za-z]{1,64})_(?P<secret>[0-9A-Za-z_-]{1,128})")
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """A verified key: whose it is and what it opens."""
+
+    controller: int
+    controller_name: str
+    role: Role
+
+    @property
+    def parts(self) -> tuple[PartName, ...]:
+        return VISIBLE_PARTS[self.role]
+
+
+class AccessKeys:
+    """Verifies bearer keys. Only keys that exist are cached, so that garbage cannot fill the memory."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._cache: dict[str, tuple[float, Caller, bytes]] = {}
+
+    async def caller(self, authorization: str | None) -> Caller:
+        """Raises MissingKey or WrongKey; an unknown key and a wrong secret look the same."""
+        if authorization is None:
+            raise MissingKey
+        match = _BEARER.fullmatch(authorization)
+        if match is None:
+            raise WrongKey
+        known = await self._known(match["key"])
+        if known is None or not hmac.compare_digest(known[1], secret_digest(match["secret"])):
+            raise WrongKey
+        return known[0]
+
+    async def _known(self, access_key: str) -> tuple[Caller, bytes] | None:
+        now = time.monotonic()
+        cached = self._cache.get(access_key)
+        if cached is not None and now - cached[0] < KEY_CACHE_S:
+            return cached[1], cached[2]
+        row = await self._store.access_key(access_key)
+        if row is None:
+            self._cache.pop(access_key, None)
+            return None
+        caller = Caller(row["controller"], row["controller_name"], row["role"])
+        self._cache[access_key] = (now, caller, row["secret_sha256"])
+        return caller, row["secret_sha256"]
+
+
+# Only describes the header at /docs; AccessKeys reads it.
+_DOCUMENTED = HTTPBearer(scheme_name="accessKey", description="ak_... as `sayso key` prints it", auto_error=False)
+
+
+class Needs:
+    """The dependency of a route that only keys of some roles open."""
+
+    def __init__(self, *roles: Role) -> None:
+        self.roles = roles
+
+    async def __call__(self, request: Request, _: Annotated[object, Depends(_DOCUMENTED)]) -> Caller:
+        keys: AccessKeys = request.state.access_keys
+        caller = await keys.caller(request.headers.get("authorization"))
+        if caller.role not in self.roles:
+            raise RoleNotAllowed
+        return caller
+
+
+class Public:
+    """The dependency of a route that anybody may read: it says so, and does nothing."""
+
+    roles: tuple[Role, ...] = ()
+
+    async def __call__(self) -> None:
+        return None
+
+
+ANY_ROLE: Final = Needs(*ROLES)
+# Names the person behind an identifier: not an auditor's to ask, who is given subject ids.
+KNOWS_IDENTIFIERS: Final = Needs("reader", "dpo", "admin")
+# Everything ever recorded of a person: a system that asks "may I?" has `status` for that.
+READS_HISTORY: Final = Needs("dpo", "auditor", "admin")
+PUBLIC: Final = Public()
+
+
+def name_roles(router: APIRouter) -> None:
+    """Write each route's roles into the API description. Raises TypeError for a route that names none."""
+    for route in router.routes:
+        if not isinstance(route, APIRoute):
+            raise TypeError("only API routes can name their roles")
+        gates = [d.call for d in route.dependant.dependencies if isinstance(d.call, Needs | Public)]
+        if len(gates) != 1:
+            raise TypeError(f"{route.path} must name who may use it with exactly one of Needs and PUBLIC")
+        roles = list(gates[0].roles)
+        sentence = f"Roles: {', '.join(roles)}." if roles else "Public: needs no key."
+        route.description = f"{route.description}\n\n{sentence}"
+        route.openapi_extra = {**(route.openapi_extra or {}), "x-roles": roles}

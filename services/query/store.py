@@ -1,0 +1,116 @@
+"""Every read of query. One request is one read-only transaction that sees one controller only.
+
+Invariant: nothing but access keys and public log names is looked up outside a controller's transaction.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
+
+import asyncpg
+
+from services.postgres import controller_transaction, named_queries
+
+if TYPE_CHECKING:
+    from services.postgres import Pool, PooledConnection
+
+Row = asyncpg.Record
+_QUERIES: Final = named_queries(Path(__file__).parent / "sql" / "queries.sql")
+
+
+class Store:
+    """The pool, as the role sayso_query."""
+
+    def __init__(self, pool: "Pool") -> None:
+        self._pool = pool
+
+    async def access_key(self, access_key: str) -> Row | None:
+        """controller, controller_name, role, secret_sha256 of a key that is not revoked."""
+        return await self._pool.fetchrow(_QUERIES["find_access_key"], access_key)
+
+    async def log(self, name: str) -> Row | None:
+        """controller, log, origin, vkey."""
+        return await self._pool.fetchrow(_QUERIES["find_log"], name)
+
+    async def ready(self) -> None:
+        await self._pool.fetchval(_QUERIES["ready"])
+
+    @asynccontextmanager
+    async def reading(self, controller: int) -> "AsyncIterator[Reader]":
+        """One read-only transaction behind the wall of one controller."""
+        async with controller_transaction(self._pool, controller) as connection:
+            yield Reader(connection, controller)
+
+
+class Reader:
+    """Reads of one controller inside one transaction."""
+
+    def __init__(self, connection: "PooledConnection", controller: int) -> None:
+        self._connection = connection
+        self.controller = controller
+
+    async def _rows(self, query: str, *arguments: Any) -> list[Row]:
+        return await self._connection.fetch(_QUERIES[query], self.controller, *arguments)
+
+    async def _row(self, query: str, *arguments: Any) -> Row | None:
+        return await self._connection.fetchrow(_QUERIES[query], self.controller, *arguments)
+
+    async def has_identifiers(self) -> bool:
+        row = await self._row("identifiers_exist")
+        return row is not None and bool(row[0])
+
+    async def subject_of_identifier(self, identifier: bytes) -> UUID | None:
+        row = await self._row("subject_of_identifier", identifier)
+        return None if row is None else UUID(int=row["subject"].int)
+
+    async def subject(self, subject: UUID) -> Row | None:
+        """wrapped_key, key_epoch, lost."""
+        return await self._row("subject", subject)
+
+    async def state(self, subject: UUID) -> list[Row]:
+        """purpose, legal_basis, decision, rank, event, received_at, log, origin, index, nonce, what."""
+        return await self._rows("state", subject)
+
+    async def decision_parts(self, subject: UUID) -> list[Row]:
+        """log, origin, index, nonce, what."""
+        return await self._rows("decision_parts", subject)
+
+    async def received(self, events: Sequence[bytes]) -> dict[bytes, Any]:
+        """Event name -> received_at, for events that still have one."""
+        return {row["event"]: row["received_at"] for row in await self._rows("received", events)}
+
+    async def history(self, subject: UUID, after: tuple[int, int], most: int) -> list[Row]:
+        """log_number, log, origin, index, nonce, who, what, context, entry, published."""
+        return await self._rows("history", subject, *after, most)
+
+    async def matches(self, shown: Sequence[bytes]) -> list[Row]:
+        """shown, notice, matched_at."""
+        return await self._rows("matches", shown)
+
+    async def notices(self, sites: Sequence[str], notices: Sequence[bytes]) -> list[Row]:
+        """site, notice, published_at, notice_id, version, asks_again, expiring, valid_days."""
+        return await self._rows("notices", sites, notices)
+
+    async def event(self, event: bytes) -> Row | None:
+        """log_number, origin, vkey, index, entry, nonce, the three parts and digests, wrapped_key, key_epoch."""
+        return await self._row("event", event)
+
+    async def notice_content(self, notice: bytes) -> bytes | None:
+        row = await self._row("notice_content", notice)
+        return None if row is None else bytes(row["content"])
+
+    async def last_checkpoint(self, log: int) -> Row | None:
+        """size, note."""
+        return await self._row("last_checkpoint", log)
+
+    async def tiles(self, log: int, wanted: Sequence[tuple[int, int, int]]) -> dict[tuple[int, int, int], bytes]:
+        """(level, tile, width) -> that many hashes, for the tiles that exist."""
+        levels, numbers, widths = zip(*wanted, strict=True)
+        rows = await self._rows("tiles", log, levels, numbers, widths)
+        return {(row["level"], row["tile"], row["width"]): row["hashes"] for row in rows}
+
+    async def entries(self, log: int, first: int, end: int) -> list[bytes]:
+        """The entries with first <= index < end that exist."""
+        return [row["entry"] for row in await self._rows("entries", log, first, end)]

@@ -1,0 +1,153 @@
+"""valid(purpose, subject, at, known_at): does a consent stand, and if not, why (design, State). Pure.
+
+Reads only what was known at `known_at`; docs/decisions/0004 says when the words make a grant invalid.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+from schemas.events import parse_time
+from schemas.ranking import Decided
+
+Reason = Literal[
+    "never_asked",
+    "denied",
+    "withdrawn",
+    "expired",
+    "objected",
+    "notice_changed",
+    "words_unverified",
+    "unconfirmed",
+    "other_legal_basis",
+    "erased",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A deciding answer and its evidence. `what` is None once the record's decision part was deleted."""
+
+    decided: Decided
+    log: str
+    index: int
+    received_at: datetime | None
+    what: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """What matters here of one published notice; `valid_days` by purpose, for purposes whose answers expire."""
+
+    notice: bytes
+    site: str
+    notice_id: str
+    version: str
+    asks_again: bool
+    published_at: datetime
+    valid_days: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A DPO's statement, made at `matched_at`, that the hash `shown` stands for the published `notice`."""
+
+    shown: bytes
+    notice: bytes
+    matched_at: datetime
+
+
+class Notices:
+    """The notices and matches of one controller as they were known at one moment."""
+
+    def __init__(self, notices: Iterable[Notice], matches: Iterable[Match], at: datetime, known_at: datetime) -> None:
+        self._published = [n for n in notices if n.published_at <= known_at]
+        self._matched = {m.shown: m.notice for m in matches if m.matched_at <= known_at}
+        self._at = at
+
+    def standing_for(self, shown: bytes, site: str) -> Notice | None:
+        """The published notice that a hash names, itself or by a match; the site's own publication first."""
+        wanted = self._matched.get(shown, shown)
+        found = [n for n in self._published if n.notice == wanted]
+        return min(found, key=lambda n: (n.site != site, n.published_at), default=None)
+
+    def is_match(self, shown: bytes) -> bool:
+        return shown in self._matched
+
+    def asked_again_after(self, shown: Notice) -> bool:
+        """Whether a later version of the notice at its site says that earlier answers no longer count.
+
+        A version begins when its first language is published, so that a late translation is not a later version.
+        """
+        family = [n for n in self._published if (n.site, n.notice_id) == (shown.site, shown.notice_id)]
+        began: dict[str, datetime] = {}
+        for n in family:
+            began[n.version] = min(n.published_at, began.get(n.version, n.published_at))
+        return any(
+            n.asks_again and n.published_at <= self._at and began[n.version] > began[shown.version] for n in family
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """Yes or no with its reasons; `words` is how sure we are of the words, `expires_at` when a grant ends by itself."""
+
+    valid: bool
+    reasons: Sequence[Reason]
+    words: str | None = None
+    expires_at: datetime | None = None
+
+
+def judge(answer: Answer, notices: Notices, at: datetime) -> Judgement:
+    """Judge one deciding answer.
+
+    1. Without its evidence nothing stands; 2. only consent can be given; 3. a denial is a decision of its own;
+    4. a grant must name words that are known, that nothing replaced since, be confirmed and not be over.
+    """
+    what, decided = answer.what, answer.decided
+    if what is None:
+        return Judgement(valid=False, reasons=["erased"])
+    shown = bytes.fromhex(what["notice"]["sha256"]) if "notice" in what else None
+    notice = None if shown is None else notices.standing_for(shown, what["site"])
+    words: str = what["words"]
+    if words == "unverified" and shown is not None and notice is not None and notices.is_match(shown):
+        words = "matched"
+    if decided.legal_basis != "consent":
+        objected: list[Reason] = ["objected"] if decided.decision == "objected" else []
+        return Judgement(valid=False, reasons=["other_legal_basis", *objected], words=words)
+    if decided.decision != "granted":
+        return Judgement(valid=False, reasons=[_denial(what["type"])], words=words)
+    reasons: list[Reason] = []
+    expires_at = _expiry(decided, what, notice)
+    if expires_at is not None and at >= expires_at:
+        reasons.append("expired")
+    if notice is None:
+        reasons.append("words_unverified")
+    elif notices.asked_again_after(notice):
+        reasons.append("notice_changed")
+    if not _is_confirmed(what, at):
+        reasons.append("unconfirmed")
+    return Judgement(valid=not reasons, reasons=reasons, words=words, expires_at=expires_at)
+
+
+def _denial(event_type: str) -> Reason:
+    reasons: dict[str, Reason] = {"consent.withdrawn": "withdrawn", "consent.expired": "expired"}
+    return reasons.get(event_type, "denied")
+
+
+def _expiry(decided: Decided, what: Mapping[str, Any], notice: Notice | None) -> datetime | None:
+    """The earlier of what the event states and what the notice promised, counted from the moment that ranks."""
+    ends = []
+    if "valid_until" in what:
+        ends.append(parse_time(what["valid_until"]))
+    if notice is not None and decided.purpose in notice.valid_days:
+        ends.append(decided.rank + timedelta(days=notice.valid_days[decided.purpose]))
+    return min(ends, default=None)
+
+
+def _is_confirmed(what: Mapping[str, Any], at: datetime) -> bool:
+    if "double_opt_in" not in what:
+        return True
+    confirmed = what["double_opt_in"].get("confirmed_at")
+    return confirmed is not None and parse_time(confirmed) <= at

@@ -1,0 +1,370 @@
+"""Rows as the ledger leaves them, written straight from the schemas modules: for tests of what only reads.
+
+Everything about a record is the test's to choose, also what a ledger would refuse or only reach after weeks. The tree
+comes from the slow oracle, so that a mistake in the ledger's arithmetic and one in the reader's cannot cancel out.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import asyncpg
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.keywrap import aes_key_wrap
+
+from schemas.checkpoint import Checkpoint, signed_checkpoint
+from schemas.events import entry_class
+from schemas.note import log_key
+from schemas.notices import notice_bytes, notice_hash
+from schemas.payload import NONCE_BYTES, place_of, seal_part
+from schemas.ranking import Decided, decided_by, latest
+from schemas.record import (
+    NO_PREVIOUS,
+    PART_NAMES,
+    SALT_BYTES,
+    Mark,
+    PostedBy,
+    Reception,
+    Words,
+    commitment,
+    entry_bytes,
+    part_digest,
+    parts_of,
+)
+from services.keys import ControllerKeys, event_mac, identifier_mac, key_epoch, make_secret, secret_digest
+from tests.support import oracle
+from tests.support.databases import Database
+
+RECORDED_AT = "2026-11-01T09:02:00Z"
+
+
+@dataclass
+class World:
+    """One database and one directory of keys."""
+
+    database: Database
+    directory: Path
+
+    def __post_init__(self) -> None:
+        make_secret(self.directory / "root.key")
+        self.event_id_key = make_secret(self.directory / "event-ids.key")
+        self.keys = ControllerKeys(self.directory / "controllers", make_secret(self.directory / "root.key"))
+
+    async def connect(self) -> "asyncpg.Connection[asyncpg.Record]":
+        """As the superuser, who is behind no wall."""
+        return await asyncpg.connect(self.database.dsn())
+
+    async def execute(self, sql: str, *args: Any) -> Any:
+        """Run one statement as the superuser; return its first value."""
+        connection = await self.connect()
+        try:
+            return await connection.fetchval(sql, *args)
+        finally:
+            await connection.close()
+
+    async def controller(self, name: str) -> "Controller":
+        """A controller with one log and one site of its name, the log opened and signed at size 0."""
+        controller = await self.execute(
+            "INSERT INTO controllers (name, legal_name, contact) VALUES ($1, $1, 'dpo@example') RETURNING controller",
+            name,
+        )
+        made = Controller(self, controller, name)
+        await made.open_log()
+        return made
+
+
+@dataclass
+class Person:
+    """A subject and its unwrapped key."""
+
+    subject: UUID
+    cipher: AESGCM
+    decided: list[Decided] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """Where an event went."""
+
+    event: str
+    index: int
+    entry: bytes
+
+
+class Controller:
+    """One controller's rows: log `NAME` with the origin log.example/logs/NAME, site NAME.example."""
+
+    def __init__(self, world: World, controller: int, name: str) -> None:
+        self.world = world
+        self.controller = controller
+        self.name = name
+        self.origin = f"log.example/logs/{name}"
+        self.site_name = f"{name}.example"
+        self.signing_key = Ed25519PrivateKey.generate()
+        self.vkey = str(log_key(self.origin, self.signing_key))
+        self.entries: list[bytes] = []
+        self.log = 0
+        self.site = 0
+
+    async def open_log(self) -> None:
+        """Insert log, site and head; sign size 0."""
+        execute = self.world.execute
+        self.log = await execute(
+            "INSERT INTO logs (controller, name, origin, vkey) VALUES ($1, $2, $3, $4) RETURNING log",
+            self.controller,
+            self.name,
+            self.origin,
+            self.vkey,
+        )
+        self.site = await execute(
+            "INSERT INTO sites (controller, name, log) VALUES ($1, $2, $3) RETURNING site",
+            self.controller,
+            self.site_name,
+            self.log,
+        )
+        await execute(
+            "INSERT INTO log_heads (controller, log, root, prev) VALUES ($1, $2, $3, $4)",
+            self.controller,
+            self.log,
+            oracle.EMPTY,
+            bytes(32),
+        )
+        await self.publish()
+
+    async def access_key(self, role: str) -> str:
+        """A new bearer key of a role."""
+        name, secret = f"ak_{uuid4().hex}", uuid4().hex
+        await self.world.execute(
+            "INSERT INTO access_keys (controller, access_key, role, secret_sha256) VALUES ($1, $2, $3, $4)",
+            self.controller,
+            name,
+            role,
+            secret_digest(secret),
+        )
+        return f"{name}_{secret}"
+
+    async def notice(self, content: Mapping[str, Any], published_at: datetime) -> str:
+        """Publish a notice at the site; returns its hash in hex."""
+        raw = notice_bytes(content)
+        await self.world.execute(
+            "INSERT INTO notices (controller, notice, site, language, content, published_at)"
+            " VALUES ($1, $2, $3, $4, $5, $6)",
+            self.controller,
+            notice_hash(raw),
+            self.site,
+            content["language"],
+            raw,
+            published_at,
+        )
+        return notice_hash(raw).hex()
+
+    async def match(self, shown: str, notice: str, matched_at: datetime) -> None:
+        """A DPO ties a hash seen on a page to a notice."""
+        await self.world.execute(
+            "INSERT INTO notice_matches (controller, shown, notice, matched_at) VALUES ($1, $2, $3, $4)",
+            self.controller,
+            bytes.fromhex(shown),
+            bytes.fromhex(notice),
+            matched_at,
+        )
+
+    async def person(self, kind: str | None = None, value: str = "", *, stand_in: bool = False) -> Person:
+        """A subject with a key of its own, found by one identifier if one is given."""
+        epoch = key_epoch(datetime.now(UTC).timestamp())
+        key = os.urandom(32)
+        wrapped = aes_key_wrap(self.world.keys.create_wrapping_key(self.name, epoch), key)
+        subject = uuid4()
+        await self.world.execute(
+            "INSERT INTO subjects (controller, subject, wrapped_key, key_epoch, log) VALUES ($1, $2, $3, $4, $5)",
+            self.controller,
+            subject,
+            wrapped,
+            epoch,
+            self.log if stand_in else None,
+        )
+        if kind is not None:
+            secret = self.world.keys.create_identifier_key(self.name)
+            await self.world.execute(
+                "INSERT INTO identifiers (controller, identifier, subject) VALUES ($1, $2, $3)",
+                self.controller,
+                identifier_mac(secret, kind, value),
+                subject,
+            )
+        return Person(subject, AESGCM(key))
+
+    async def record(
+        self,
+        person: Person,
+        event: Mapping[str, Any],
+        received_at: datetime,
+        *,
+        words: Words = "unverified",
+        marks: Sequence[Mark] = (),
+        posted_by: PostedBy = "server",
+        notice: str | None = None,
+    ) -> Recorded:
+        """Append an event at the end of the log; `notice` is the hash that the entry names."""
+        about = Reception(self.site_name, received_at, posted_by, words, marks)
+        parts = parts_of(event, about)
+        salts = [os.urandom(SALT_BYTES) for _ in PART_NAMES]
+        digests = [part_digest(n, salt, part) for n, salt, part in zip(PART_NAMES, salts, parts, strict=True)]
+        index = len(self.entries)
+        entry = self._append(entry_class(event["type"]), commitment(*digests).hex(), notice)
+        nonce, place = os.urandom(NONCE_BYTES), place_of(self.origin, index)
+        sealed = [
+            seal_part(person.cipher, nonce, name, place, salt + part)
+            for name, salt, part in zip(PART_NAMES, salts, parts, strict=True)
+        ]
+        name = event_mac(self.world.event_id_key, self.name, event["id"])
+        what = {**event["data"], "time": event["time"], "posted_by": posted_by}
+        person.decided += decided_by(what, received_at, name)
+        connection = await self.world.connect()
+        try:
+            await connection.execute(
+                "INSERT INTO records (controller, log, index, entry) VALUES ($1, $2, $3, $4)",
+                self.controller,
+                self.log,
+                index,
+                entry,
+            )
+            await connection.execute(
+                "INSERT INTO payloads (controller, log, index, subject, nonce, who, what, context)"
+                " VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+                self.controller,
+                self.log,
+                index,
+                person.subject,
+                nonce,
+                *sealed,
+            )
+            await connection.execute(
+                "INSERT INTO dedupe (controller, event, log, index, content, received_at)"
+                " VALUES ($1, $2, $3, $4, $5, $6)",
+                self.controller,
+                name,
+                self.log,
+                index,
+                bytes(16),
+                received_at,
+            )
+            await self._project(connection, person)
+        finally:
+            await connection.close()
+        return Recorded(event["id"], index, entry)
+
+    async def _project(self, connection: "asyncpg.Connection[asyncpg.Record]", person: Person) -> None:
+        await connection.execute("DELETE FROM consent_state WHERE subject = $1", person.subject)
+        await connection.executemany(
+            "INSERT INTO consent_state (controller, subject, purpose, legal_basis, decision, rank, event)"
+            " VALUES ($1, $2, $3, $4, $5, $6, $7)",
+            [
+                (self.controller, person.subject, d.purpose, d.legal_basis, d.decision, d.rank, d.event)
+                for d in latest(person.decided).values()
+            ],
+        )
+
+    def _append(self, kind: str, committed: str, notice: str | None = None) -> bytes:
+        entry = entry_bytes(
+            log=self.origin,
+            index=len(self.entries),
+            prev=oracle.leaf(self.entries[-1]).hex() if self.entries else NO_PREVIOUS,
+            ref=os.urandom(16).hex(),
+            entry_class=kind,
+            recorded_at=RECORDED_AT,
+            commitment=committed,
+            notice=notice,
+        )
+        self.entries.append(entry)
+        return entry
+
+    async def fill(self, count: int) -> None:
+        """Append records that nobody asks about, to make the tree larger."""
+        first = len(self.entries)
+        rows = [
+            (self.controller, self.log, first + n, self._append("consent", os.urandom(32).hex())) for n in range(count)
+        ]
+        connection = await self.world.connect()
+        try:
+            await connection.copy_records_to_table(
+                "records", columns=("controller", "log", "index", "entry"), records=rows
+            )
+        finally:
+            await connection.close()
+
+    async def publish(self, *, sign: bool = True) -> str | None:
+        """Write the tiles of everything appended and sign a checkpoint over it; without `sign` only the tiles."""
+        leaves = [oracle.leaf(entry) for entry in self.entries]
+        size, root = len(leaves), oracle.mth(leaves)
+        connection = await self.world.connect()
+        try:
+            await connection.executemany(
+                "INSERT INTO tiles (controller, log, level, tile, hashes) VALUES ($1, $2, $3, $4, $5)"
+                " ON CONFLICT (controller, log, level, tile) DO UPDATE SET hashes = excluded.hashes"
+                " WHERE tiles.hashes <> excluded.hashes",
+                [
+                    (self.controller, self.log, level, n, b"".join(hashes[n * 256 : n * 256 + 256]))
+                    for level, hashes in enumerate(_levels(leaves))
+                    for n in range(-(-len(hashes) // 256))
+                ],
+            )
+            note = signed_checkpoint(Checkpoint(self.origin, size, root), self.signing_key) if sign else None
+            await connection.execute(
+                "UPDATE log_heads SET size = $3, root = $4, signed_size = coalesce($5, signed_size)"
+                " WHERE controller = $1 AND log = $2",
+                self.controller,
+                self.log,
+                size,
+                root,
+                size if sign else None,
+            )
+            if note is not None:
+                await connection.execute(
+                    "INSERT INTO checkpoints (controller, log, size, root, note) VALUES ($1, $2, $3, $4, $5)",
+                    self.controller,
+                    self.log,
+                    size,
+                    root,
+                    note,
+                )
+        finally:
+            await connection.close()
+        return note
+
+
+def _levels(leaves: list[bytes]) -> list[list[bytes]]:
+    """Hashes of each level of tiles: a level's hash is the root of 256 of the level below (tlog-tiles)."""
+    levels = [leaves]
+    while len(levels[-1]) >= 256:
+        below = levels[-1]
+        levels.append([oracle.mth(below[n * 256 : n * 256 + 256]) for n in range(len(below) // 256)])
+    return levels if leaves else []
+
+
+def notice_content(**changes: Any) -> dict[str, Any]:
+    """A valid notice in French; `changes` replace members."""
+    content: dict[str, Any] = {
+        "v": 1,
+        "notice_id": "chat",
+        "version": "1",
+        "language": "fr",
+        "title": "Discussion en direct",
+        "text": "Acceptez-vous que nous gardions vos discussions ?",
+        "controller": {"name": "Boutique SARL", "contact": "dpo@shop.example"},
+        "purposes": [
+            {
+                "purpose": "chat-history",
+                "title": "Historique",
+                "description": "Garder vos discussions.",
+                "legal_basis": "consent",
+                "services": ["chatra"],
+                "valid_days": 180,
+            }
+        ],
+        "withdrawal": "À tout moment, dans les réglages.",
+    }
+    return content | changes
