@@ -35,6 +35,8 @@ DATABASE_AWAY: Final = (
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
     asyncpg.InterfaceError,
+    # What asyncpg says when the server vanished between two messages of one exchange.
+    asyncpg.InternalClientError,
     asyncpg.TooManyConnectionsError,
     # Dropped, and perhaps being restored.
     asyncpg.InvalidCatalogNameError,

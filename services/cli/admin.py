@@ -4,14 +4,15 @@ Driver errors become sentences here, so that a command fails with one line that 
 """
 
 import os
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Final
 
 import asyncpg
 
 from schemas.errors import ConfigurationError
+from services.ledger import migrate as migrations
 from services.postgres import CONNECT_TIMEOUT_S, DATABASE_AWAY, Connection, named_queries
 
 QUERIES: Final = named_queries(Path(__file__).parent / "sql" / "queries.sql")
@@ -27,25 +28,40 @@ def admin_dsn() -> str:
     return dsn
 
 
+async def migrate(progress: Callable[[str], None]) -> list[str]:
+    """Apply the missing migrations; their names. Raises ConfigurationError."""
+    with _sentences():
+        return await migrations.migrate(admin_dsn(), progress)
+
+
 @asynccontextmanager
 async def connect(dsn: str | None = None) -> AsyncIterator[Connection]:
     """One connection as sayso_owner to `dsn`, by default the configured one. Raises ConfigurationError."""
-    try:
+    with _sentences():
         connection = await asyncpg.connect(dsn or admin_dsn(), timeout=CONNECT_TIMEOUT_S)
-    except (*DATABASE_AWAY, asyncpg.PostgresError, ValueError) as error:
-        raise ConfigurationError(
-            f"the database does not let us in ({type(error).__name__}): check {ADMIN_URL}"
-        ) from None
+        try:
+            await connection.execute("SET ROLE sayso_owner")
+            yield connection
+        finally:
+            await connection.close()
+
+
+@contextmanager
+def _sentences() -> Iterator[None]:
+    """Driver errors that an operator can do something about, as ConfigurationError."""
     try:
-        await connection.execute("SET ROLE sayso_owner")
-        yield connection
+        yield
     except asyncpg.UndefinedTableError:
         raise ConfigurationError("the database has no schema yet: run `sayso migrate`") from None
     except (asyncpg.InvalidParameterValueError, asyncpg.UndefinedObjectError):
         raise ConfigurationError("the roles are missing: run deploy/postgres/roles.sql once as a superuser") from None
     except asyncpg.InsufficientPrivilegeError:
         raise ConfigurationError(
-            "this login may not act as the owner: GRANT sayso_owner TO it, as a superuser"
+            "this login may not act as the owner: as a superuser, GRANT sayso_owner to it"
         ) from None
-    finally:
-        await connection.close()
+    except asyncpg.ClientConfigurationError:
+        raise ConfigurationError(f"{ADMIN_URL} is not a Postgres address: postgresql://LOGIN@HOST/DATABASE") from None
+    except (*DATABASE_AWAY, asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError) as error:
+        raise ConfigurationError(
+            f"the database does not let us in ({type(error).__name__}): check {ADMIN_URL}"
+        ) from None

@@ -1,6 +1,7 @@
 """The console script `sayso`. A command that fails says so in one line: what is wrong and what to do.
 
-Exit codes: 0 done, 1 a check did not hold, 2 wrong usage, 78 (EX_CONFIG) a setting, key or database is not as needed.
+Exit codes: 0 done, 1 a check did not hold, 2 wrong usage, 71 (EX_OSERR) the system refused something,
+78 (EX_CONFIG) a setting, key or database is not as needed.
 """
 
 import asyncio
@@ -46,9 +47,8 @@ def up(
 def migrate() -> None:
     """Bring the database to this version's schema."""
     from services.cli import admin, output
-    from services.ledger.migrate import migrate as apply_migrations
 
-    applied = asyncio.run(apply_migrations(admin.admin_dsn(), output.Progress()))
+    applied = asyncio.run(admin.migrate(output.Progress()))
     print(f"{len(applied)} migrations applied." if applied else "Nothing to do: the schema is current.")
 
 
@@ -76,6 +76,57 @@ def query() -> None:
     raise typer.Exit(serve())
 
 
+@app.command()
+def verify(
+    file: Annotated[Path, typer.Argument(help="The proof, as JSON or .tlog-proof.")],
+    vkey: Annotated[
+        str | None, typer.Option(help="The log's verifier key, from a source other than the proof.")
+    ] = None,
+    origin: Annotated[str | None, typer.Option(help="The origin of the log you expect.")] = None,
+    entry: Annotated[Path | None, typer.Option(help="The entry, for a tlog-proof that does not hold it.")] = None,
+) -> None:
+    """Verify a proof of consent, offline; exit 0 only if it holds."""
+    from schemas.verify import report, verify_file
+
+    try:
+        steps = verify_file(file, vkey, origin=origin, entry=None if entry is None else entry.read_bytes())
+    except OSError as error:
+        raise ConfigurationError(f"cannot read {error.filename}: {error.strerror}") from None
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from None
+    print(report(steps), end="")
+    raise typer.Exit(EXIT_CHECK_FAILED if steps[-1].outcome == "failed" else 0)
+
+
+@app.command()
+def fsck(
+    log: Annotated[str | None, typer.Option(help="Only this log and its controller's notices.")] = None,
+) -> None:
+    """Recompute every log, tree, signature, payload and state from raw rows; exit 1 if anything does not fit."""
+    from services.cli.integrity import run_fsck
+
+    raise typer.Exit(0 if run_fsck(log) else EXIT_CHECK_FAILED)
+
+
+@app.command()
+def rebuild() -> None:
+    """Make the state of every subject anew from the records; safe beside a running ledger."""
+    from services.cli.integrity import run_rebuild
+
+    print(f"The state of {run_rebuild()} subjects was made anew from their records.")
+
+
+@app.command()
+def doctor() -> None:
+    """Check database, keys, publisher, logs, high-water mark and stream; exit 1 if anything is not ok."""
+    from services.cli.doctor import examine
+
+    findings = asyncio.run(examine())
+    for finding in findings:
+        print(finding.line())
+    raise typer.Exit(EXIT_CHECK_FAILED if any(finding.state == "not ok" for finding in findings) else 0)
+
+
 def main() -> None:
     """Run the command line; never a traceback for what an operator can cause."""
     try:
@@ -86,3 +137,11 @@ def main() -> None:
     except SaysoError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(EXIT_CHECK_FAILED)
+    except OSError as error:
+        place = "" if error.filename is None else f" ({error.filename})"
+        print(f"error: the system says: {error.strerror}{place}", file=sys.stderr)
+        sys.exit(os.EX_OSERR)
+
+
+if __name__ == "__main__":
+    main()

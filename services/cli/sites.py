@@ -42,8 +42,8 @@ def list_sites(
     async def run() -> str:
         async with admin.connect() as connection:
             rows = await connection.fetch(admin.QUERIES["list_sites"], controller)
-        headings = ("site", "controller", "log", "origin of the log", "verifier key", "records", "page origins")
-        return output.table(headings, [(*tuple(row.values())[:-1], " ".join(row["origins"])) for row in rows])
+        headings = ("site", "controller", "log", "records", "page origins", "verifier key of the log")
+        return output.table(headings, [tuple(row.values()) for row in rows])
 
     print(asyncio.run(run()))
 

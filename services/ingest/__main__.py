@@ -34,6 +34,8 @@ def main() -> int:
             log_config=None,
             access_log=False,
             server_header=False,
+            # Nothing here depends on who the peer is.
+            proxy_headers=False,
             timeout_graceful_shutdown=DRAIN_S,
         )
     )

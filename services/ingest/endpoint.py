@@ -4,7 +4,6 @@ It answers only what is durable (202, 201) or a problem. What FastAPI would add 
 and the 500 that says nothing of what was posted; services/ingest/openapi.py holds the description.
 """
 
-import itertools
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -21,9 +20,9 @@ from starlette.types import Receive, Scope, Send
 from schemas.errors import BodyTooLarge, Problem, UnsupportedMediaType
 from schemas.events import Uuid
 from schemas.limits import BODY_BYTES_MAX
-from services.http import blank_problem, problem_response, unforeseen
+from services.http import SECURITY_HEADERS, blank_problem, problem_response, unforeseen
 from services.ingest.auth import Caller, Callers, check_origin
-from services.ingest.intake import Intake, Outcome, Refused, Taken
+from services.ingest.intake import RETRY_AFTER_S, Intake, Outcome, Refused, Taken
 from services.ingest.reading import Body, Read, read_events
 from services.ingest.waiting import preferred_wait
 from services.observability import counter
@@ -33,11 +32,9 @@ PREFLIGHT_AGE_S: Final = 600
 
 RawHeaders = list[tuple[bytes, bytes]]
 
-_JSON_HEADERS: Final[RawHeaders] = [
-    (b"content-type", b"application/json"),
-    (b"cache-control", b"no-store"),
-    (b"x-content-type-options", b"nosniff"),
-]
+# Every header costs the server a microsecond. The answer to a POST is not cached unless it says so (RFC 9110, 9.3.3),
+# and an accepted event is named by its own id; problems carry the full set.
+_JSON: Final = (b"content-type", b"application/json")
 _PREFLIGHT_HEADERS: Final[RawHeaders] = [
     (b"access-control-allow-methods", b"POST"),
     # No authorization: a server key has no business in a page.
@@ -53,8 +50,6 @@ class EventsEndpoint:
     def __init__(self, callers: Callers, intake: Intake, registry: CollectorRegistry) -> None:
         self._callers = callers
         self._intake = intake
-        self._request_prefix = os.urandom(4).hex().encode()
-        self._request_numbers = itertools.count()
         events = counter(registry, "sayso_ingest_events_total", "Events by what became of them.", ["outcome"])
         self._accepted = events.labels("accepted")
         self._recorded = events.labels("recorded")
@@ -64,31 +59,41 @@ class EventsEndpoint:
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request_id = b"%b%08x" % (self._request_prefix, next(self._request_numbers))
         headers: dict[bytes, bytes] = dict(scope["headers"])
         cors: RawHeaders = []
         try:
             if scope["method"] == "POST":
                 status, body, more = await self._post(scope, headers, receive, cors)
-                await _send(send, status, [*_JSON_HEADERS, (b"content-length", b"%d" % len(body)), *more, *cors], body, request_id)
+                await _send(send, status, [_JSON, (b"content-length", b"%d" % len(body)), *more, *cors], body)
                 return
-            if scope["method"] == "OPTIONS":
-                await self._identify(scope, headers, cors)
-                response = Response(status_code=HTTPStatus.NO_CONTENT)
-                cors += _PREFLIGHT_HEADERS
-            else:
-                response = blank_problem(HTTPStatus.METHOD_NOT_ALLOWED, {"allow": "POST, OPTIONS"})
-        except Problem as problem:
-            self._problems.labels(problem.slug).inc()
-            response = problem_response(problem)
-            if isinstance(problem, BodyTooLarge):
-                # The rest of the body is not worth reading.
-                response.headers["connection"] = "close"
+            response = await self._other_method(scope, headers, cors)
         except ClientDisconnect:
             return
         except Exception as error:  # noqa: BLE001 - the last line: answered without a word of the payload
-            response = unforeseen(error, request_id.decode())
-        await _send(send, response.status_code, [*response.raw_headers, *cors], bytes(response.body), request_id)
+            response = self._problem(error)
+        for name, value in SECURITY_HEADERS.items():
+            response.headers[name] = value
+        await _send(send, response.status_code, [*response.raw_headers, *cors], bytes(response.body))
+
+    def _problem(self, error: Exception) -> Response:
+        request_id = os.urandom(8).hex()
+        if isinstance(error, Problem):
+            self._problems.labels(error.slug).inc()
+            response = problem_response(error)
+        else:
+            response = unforeseen(error, request_id)
+        response.headers["x-request-id"] = request_id
+        if isinstance(error, BodyTooLarge):
+            # The rest of the body is not worth reading.
+            response.headers["connection"] = "close"
+        return response
+
+    async def _other_method(self, scope: Scope, headers: Mapping[bytes, bytes], cors: RawHeaders) -> Response:
+        if scope["method"] != "OPTIONS":
+            return blank_problem(HTTPStatus.METHOD_NOT_ALLOWED, {"allow": "POST, OPTIONS"})
+        await self._identify(scope, headers, cors)
+        cors += _PREFLIGHT_HEADERS
+        return Response(status_code=HTTPStatus.NO_CONTENT)
 
     async def _post(
         self, scope: Scope, headers: Mapping[bytes, bytes], receive: Receive, cors: RawHeaders
@@ -107,7 +112,10 @@ class EventsEndpoint:
             raise body.events[0]
         outcomes = await self._intake.take(body.events, caller, now_us, wait_s)
         if not body.single:
-            return *self._answer_batch(body, outcomes), more
+            status, answer = self._answer_batch(body, outcomes)
+            if status == HTTPStatus.SERVICE_UNAVAILABLE:
+                more.append((b"retry-after", b"%d" % RETRY_AFTER_S))
+            return status, answer, more
         return *self._answer_one(outcomes[0]), more
 
     async def _identify(self, scope: Scope, headers: Mapping[bytes, bytes], cors: RawHeaders) -> Caller:
@@ -177,27 +185,18 @@ async def _read_body(receive: Receive, stated: bytes | None) -> bytes:
     """The body; BodyTooLarge as soon as it must be longer than the limit. Raises ClientDisconnect."""
     if stated is not None and stated.isdigit() and int(stated) > BODY_BYTES_MAX:
         raise BodyTooLarge
-    message = await receive()
-    if message["type"] == "http.request" and not message.get("more_body", False):
-        only: bytes = message.get("body", b"")
-        if len(only) <= BODY_BYTES_MAX:
-            return only
-    chunks: list[bytes] = []
-    size = 0
+    body = bytearray()
     while True:
+        message = await receive()
         if message["type"] == "http.disconnect":
             raise ClientDisconnect
-        chunk: bytes = message.get("body", b"")
-        size += len(chunk)
-        if size > BODY_BYTES_MAX:
+        body += message.get("body", b"")
+        if len(body) > BODY_BYTES_MAX:
             raise BodyTooLarge
-        chunks.append(chunk)
         if not message.get("more_body", False):
-            return b"".join(chunks)
-        message = await receive()
+            return bytes(body)
 
 
-async def _send(send: Send, status: int, headers: RawHeaders, body: bytes, request_id: bytes) -> None:
-    headers.append((b"x-request-id", request_id))
+async def _send(send: Send, status: int, headers: RawHeaders, body: bytes) -> None:
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -63,7 +63,7 @@ class Intake:
         now = Moment.of(now_us)
         words = await self.sites.words(caller.site)
         judged = [self._judge(event, caller, words, now) for event in events]
-        if any(self._look_again(event, verdict, caller) for event, verdict in zip(events, judged, strict=True)):
+        if self._look_again(events, judged, caller):
             judged = await self._judge_anew(events, judged, caller, now)
         passed = [
             (event, verdict)
@@ -86,13 +86,16 @@ class Intake:
         except Problem as problem:
             return problem
 
-    def _look_again(self, event: Read, verdict: Reception | Problem, caller: Caller) -> bool:
-        """Whether something was published since we last looked, for all we know."""
-        if isinstance(verdict, Problem):
-            return isinstance(verdict, UnknownPurpose | UnknownService)
-        if "notice-unknown" not in verdict.marks or isinstance(event, Problem):
-            return False
-        return self.sites.worth_looking_again(caller.site, event.value["data"]["notice"]["sha256"])
+    def _look_again(self, events: Sequence[Read], judged: Sequence[Reception | Problem], caller: Caller) -> bool:
+        """Whether an event names what may have been published since we last looked."""
+        for event, verdict in zip(events, judged, strict=True):
+            if isinstance(verdict, UnknownPurpose | UnknownService):
+                return True
+            if isinstance(event, Problem) or isinstance(verdict, Problem) or "notice-unknown" not in verdict.marks:
+                continue
+            if self.sites.worth_looking_again(caller.site, event.value["data"]["notice"]["sha256"]):
+                return True
+        return False
 
     async def _judge_anew(
         self, events: Sequence[Read], judged: list[Reception | Problem], caller: Caller, now: Moment
@@ -121,7 +124,7 @@ class Intake:
 def seal(event: Readable, reception: Reception, caller: Caller, epoch: Epoch, now_us: int) -> Message:
     """The message that the ledger opens. Content is what was posted, without what changes from retry to retry."""
     value, content = event
-    if any(name in value for name in TRACING_ATTRIBUTES):
+    if not value.keys().isdisjoint(TRACING_ATTRIBUTES):
         content = canonical_json({name: value[name] for name in value if name not in TRACING_ATTRIBUTES})
     body = SealedBody(now_us, hashlib.sha256(content).digest(), parts_of(value, reception))
     event_id = value["id"]

@@ -101,7 +101,7 @@ class Waiting:
             timeout=QUERY_TIMEOUT_S,
         )
         for row in rows:
-            future = self._waiting.pop(asked[row["position"]], None)
+            future = self._waiting.pop(asked[row["nth"]], None)
             if future is not None and not future.done():
                 future.set_result(_settled(row["outcome"], row["log_name"], row["index"]))
 

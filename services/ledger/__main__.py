@@ -1,6 +1,7 @@
 """`python -m services.ledger`: build the settings from the environment, serve until SIGTERM or SIGINT."""
 
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -15,11 +16,18 @@ from services.ledger.settings import LedgerSettings
 from services.observability import configure_logging, describe, get_logger
 
 EXIT_REFUSED: Final = os.EX_CONFIG
+EXIT_BUG: Final = os.EX_SOFTWARE
+# Objects made and not yet freed before the collector looks for cycles. A batch makes tens of thousands and no cycle:
+# at Python's 700, looking for them took a fifth of the CPU time.
+COLLECT_AFTER: Final = 100_000
 
 
 async def serve(settings: LedgerSettings) -> None:
     """Run one ledger; signals stop it after the batch at hand."""
     service = LedgerService(settings)
+    # What the start made stays: the collector need not walk over it again.
+    gc.freeze()
+    gc.set_threshold(COLLECT_AFTER)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, service.stop)
@@ -27,7 +35,7 @@ async def serve(settings: LedgerSettings) -> None:
 
 
 def main() -> int:
-    """Exit code: 0 stopped, 78 (EX_CONFIG) refused to start."""
+    """Exit code: 0 stopped, 78 (EX_CONFIG) refused to start, 70 (EX_SOFTWARE) a bug."""
     configure_logging("ledger")
     try:
         settings = LedgerSettings()
@@ -40,6 +48,9 @@ def main() -> int:
     except ConfigurationError as error:
         get_logger().error("Refusing to start.", **describe(error))
         return EXIT_REFUSED
+    except Exception as error:  # noqa: BLE001 - the last words of a process that its supervisor starts again
+        get_logger().error("The ledger stopped on an error nobody foresaw.", **describe(error))
+        return EXIT_BUG
     return 0
 
 

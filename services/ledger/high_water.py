@@ -25,6 +25,25 @@ _LOCK_FILE: Final = "lock"
 _SUFFIX: Final = ".mark"
 
 
+def read_high_water(directory: Path) -> tuple[UUID | None, dict[str, Checkpoint]]:
+    """The directory's id and its marks by origin; writes nothing and takes no lock, because files are replaced whole.
+
+    Raises ConfigurationError.
+    """
+    try:
+        path = directory / _ID_FILE
+        bound = UUID(path.read_text(encoding="ascii").strip()) if path.exists() else None
+        return bound, _marks_in(directory)
+    except (OSError, ValueError, ProofError) as error:
+        raise ConfigurationError(f"the high-water directory {directory} cannot be read: {error}") from None
+
+
+def _marks_in(directory: Path) -> dict[str, Checkpoint]:
+    paths = sorted(directory.glob("*" + _SUFFIX))
+    marks = [parse_checkpoint(path.read_text(encoding="utf-8")) for path in paths]
+    return {mark.origin: mark for mark in marks}
+
+
 class HighWater:
     """One directory: a file a log, and an id that binds the directory to one database."""
 
@@ -36,9 +55,7 @@ class HighWater:
             directory.mkdir(parents=True, exist_ok=True, mode=0o700)
             with self._locked():
                 self.id = self._read_id()
-                for path in sorted(directory.glob("*" + _SUFFIX)):
-                    mark = parse_checkpoint(path.read_text(encoding="utf-8"))
-                    self._marks[mark.origin] = mark
+                self._marks = _marks_in(directory)
         except (OSError, ValueError, ProofError) as error:
             raise ConfigurationError(f"the high-water directory {directory} cannot be used: {error}") from None
 

@@ -32,8 +32,8 @@ YIELD_EVERY: Final = 32
 EPOCHS_CACHED_MAX: Final = 4096
 
 _EPOCH_START: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_IDENTIFIERS = TypeAdapter(list[Identifier])
-_DECISIONS = TypeAdapter(list[PurposeDecision])
+_IDENTIFIERS: Final = TypeAdapter(list[Identifier]).validator
+_DECISIONS: Final = TypeAdapter(list[PurposeDecision]).validator
 
 
 @dataclass(slots=True)
@@ -87,6 +87,8 @@ class Opener:
         self._event_id_key = event_id_key
         self._controller_keys = controller_keys
         self._epochs: dict[bytes, _EpochKey] = {}
+        # Secrets of identifier names by controller, for the batch at hand only: asking ControllerKeys looks at a file.
+        self._identifier_keys: dict[str, bytes] = {}
         self._generation = 0
 
     async def open_all(self, received: Sequence[Received]) -> list[Opened | SetAside]:
@@ -98,6 +100,7 @@ class Opener:
             # A publisher may have been revoked: every header is verified again.
             self._epochs.clear()
             self._generation = self._registry.generation
+        self._identifier_keys.clear()
         outcome: list[Opened | SetAside] = []
         for number, item in enumerate(received):
             if number % YIELD_EVERY == YIELD_EVERY - 1:
@@ -158,7 +161,7 @@ class Opener:
         parts = body.parts
         try:
             received_at = _EPOCH_START + timedelta(microseconds=body.received_at_us)
-            who, what, context = (orjson.loads(part) for part in parts)
+            who, what, context = orjson.loads(parts.who), orjson.loads(parts.what), orjson.loads(parts.context)
             if (canonical_json(who), canonical_json(what), canonical_json(context)) != parts:
                 raise SealError(DeadLetterReason.PARTS_INVALID)
             placed = what["id"] == message.event_id and what["site"] == message.site
@@ -185,7 +188,10 @@ class Opener:
         if "identifiers" not in who:
             return []
         identifiers = _IDENTIFIERS.validate_python(who["identifiers"])
-        secret = self._controller_keys.create_identifier_key(log.controller_name)
+        secret = self._identifier_keys.get(log.controller_name)
+        if secret is None:
+            secret = self._controller_keys.create_identifier_key(log.controller_name)
+            self._identifier_keys[log.controller_name] = secret
         if len(identifiers) > 1:
             identifiers.sort(key=lambda identifier: -IDENTIFIER_STRENGTH[identifier.type])
         return [identifier_mac(secret, identifier.type, identifier.value) for identifier in identifiers]

@@ -23,7 +23,8 @@ async def project(
     """
     controller, controller_name = owner
     row = await store.lock_subject(controller, subject)
-    if row is None:
+    if row is None or row["log"] is not None:
+        # Erased, or a log's stand-in, which is nobody and has no state.
         return 0
     cipher = AESGCM(unwrap(keys, controller_name, row))
     events = {}

@@ -96,7 +96,7 @@ class LedgerService:
         try:
             await self._record_and_sign(pool, high_water)
         finally:
-            await asyncio.wait_for(pool.close(), STOPPING_S_MAX)
+            await _close(pool)
 
     async def _check_migrated(self) -> None:
         connection = await asyncpg.connect(self._settings.database_url.get_secret_value())
@@ -144,10 +144,10 @@ class LedgerService:
             )
             await checkpoints.sign_due()
         finally:
-            for source in sources:
-                await source.stop()
-            if relay is not None:
-                await relay.stop()
+            closing = [source.stop() for source in sources] + ([] if relay is None else [relay.stop()])
+            # A broker that is away must not keep a failed ledger from starting anew.
+            async with asyncio.timeout(STOPPING_S_MAX):
+                await asyncio.gather(*closing, return_exceptions=True)
 
     async def _first_to_fail(self, *coroutines: Coroutine[Any, Any, None]) -> None:
         """Run all until they return after `stop`; when one raises, cancel the others and raise it."""
@@ -192,3 +192,11 @@ class LedgerService:
             except DATABASE_AWAY as error:
                 _log.warning("The database is away; trying again.", **describe(error))
             await self._pause(seconds)
+
+
+async def _close(pool: Pool) -> None:
+    """Close, waiting for statements on their way; then without waiting."""
+    try:
+        await asyncio.wait_for(pool.close(), STOPPING_S_MAX)
+    except TimeoutError:
+        pool.terminate()

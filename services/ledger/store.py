@@ -155,7 +155,7 @@ class Store:
         return {row["event"]: row["received_at"] for row in rows}
 
     async def lock_subject(self, controller: int, subject: UUID) -> Row | None:
-        """subject, wrapped_key, key_epoch, locked for update."""
+        """subject, wrapped_key, key_epoch, log (of a stand-in), locked for update."""
         return await self._row("lock_subject", controller, subject)
 
     async def subjects_after(self, controller: int, after: UUID | None, most: int) -> list[UUID]:

@@ -1,23 +1,22 @@
 """`python -m services.query`: settings from the environment, serve until SIGTERM; exit 78: may not start."""
 
-import asyncio
+import os
+import signal
 import sys
-from typing import Final
 
 import uvicorn
+import uvloop
 from pydantic import ValidationError
 
 from schemas.errors import ConfigurationError
-from services.observability import configure_logging
+from services.observability import configure_logging, describe, get_logger
 from services.postgres import DATABASE_AWAY, create_pool
 from services.query.app import create_app
 from services.query.settings import QuerySettings
 
-EX_TEMPFAIL: Final = 75
-EX_CONFIG: Final = 78
 
-
-async def _serve(settings: QuerySettings) -> None:
+async def serve(settings: QuerySettings) -> None:
+    """Serve until SIGTERM or SIGINT, which uvicorn takes: requests at hand are answered first."""
     app = create_app(settings)
     # A database that must not be used is found before the port is taken, and said in one line.
     pool = await create_pool(
@@ -33,26 +32,29 @@ async def _serve(settings: QuerySettings) -> None:
         log_config=None,
         server_header=False,
     )
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # uvicorn takes the signals while it serves and raises them again when it is done: we are leaving by then.
+        signal.signal(number, lambda *_: None)
     await uvicorn.Server(config).serve()
 
 
 def main() -> int:
+    """Exit code: 0 stopped, 75 (EX_TEMPFAIL) no database yet, 78 (EX_CONFIG) refused to start."""
     configure_logging("query")
     try:
         settings = QuerySettings()
-        asyncio.run(_serve(settings))
     except ValidationError as error:
-        wrong = sorted({f"SAYSO_{str(e['loc'][0]).upper()}" for e in error.errors(include_input=False)})
-        sys.stderr.write(f"sayso query: missing or not valid: {', '.join(wrong)}\n")
-        return EX_CONFIG
+        names = sorted({f"SAYSO_{problem['loc'][0]}".upper() for problem in error.errors(include_input=False)})
+        get_logger().error("Refusing to start: settings are missing or not valid.", reason=", ".join(names))
+        return os.EX_CONFIG
+    try:
+        uvloop.run(serve(settings))
     except ConfigurationError as error:
-        sys.stderr.write(f"sayso query: {error}\n")
-        return EX_CONFIG
+        get_logger().error("Refusing to start.", **describe(error))
+        return os.EX_CONFIG
     except DATABASE_AWAY as error:
-        sys.stderr.write(
-            f"sayso query: the database does not answer ({type(error).__name__}); start it, then try again\n"
-        )
-        return EX_TEMPFAIL
+        get_logger().error("Cannot start: the database does not answer.", error=type(error).__name__)
+        return os.EX_TEMPFAIL
     return 0
 
 

@@ -3,7 +3,7 @@
 Invariant: at the present moment both ways give the same answers (tests hold them against each other).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -107,22 +107,30 @@ class Decisions:
     async def _fold(
         self, reader: Reader, caller: Caller, cipher: AESGCM, subject: UUID, at: datetime, known_at: datetime
     ) -> list[Answer]:
-        """1. Open every decision part; 2. rank with the earliest received_at; 3. leave out what was later; 4. fold."""
+        """1. Open every decision part; 2. rank with the earliest received_at; 3. and 4. fold what was known by then."""
         records: dict[bytes, tuple[Row, dict[str, Any]]] = {}
         for row in await reader.decision_parts(subject):
             what = read_part(cipher, row, "what")
             if what is not None:
                 records[event_mac(self._event_id_key, caller.controller_name, what["id"])] = row, what
         received = await reader.received(list(records))
-        decided: list[Decided] = []
-        for event, received_at in received.items():
-            if received_at <= known_at:
-                decided += [d for d in decided_by(records[event][1], received_at, event) if d.rank <= at]
-        standing = latest(decided)
+        whats = {event: (records[event][1], received_at) for event, received_at in received.items()}
         return [
             Answer(d, records[d.event][0]["log"], records[d.event][0]["index"], received[d.event], records[d.event][1])
-            for _, d in sorted(standing.items())
+            for d in fold(whats, at, known_at)
         ]
+
+
+def fold(records: Mapping[bytes, tuple[dict[str, Any], datetime]], at: datetime, known_at: datetime) -> list[Decided]:
+    """What stood at `at`, as known at `known_at`, in the order of the projection.
+
+    `records` has each event's `what` and its earliest received_at, by the event's dedupe name.
+    """
+    decided: list[Decided] = []
+    for event, (what, received_at) in records.items():
+        if received_at <= known_at:
+            decided += [d for d in decided_by(what, received_at, event) if d.rank <= at]
+    return [answer for _, answer in sorted(latest(decided).items())]
 
 
 def _standing(cipher: AESGCM, row: Row) -> Answer:

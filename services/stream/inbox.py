@@ -93,7 +93,6 @@ class InboxSource:
         self._pool = pool
         self._ahead: set[int] = set()
         self._claimed: set[int] = set()
-        self._rewinds = 0
 
     async def start(self) -> None:
         await _answer(self._pool)
@@ -102,14 +101,10 @@ class InboxSource:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + wait_s
         while True:
-            rewinds = self._rewinds
             try:
                 rows = await self._pool.fetch(QUERIES["read_inbox"], most, [*self._ahead, *self._claimed])
             except CANNOT_WRITE as error:
                 raise StreamUnavailable(f"inbox: Postgres does not answer ({type(error).__name__})") from error
-            if rewinds != self._rewinds:
-                # The rows were chosen under numbers that no longer hold.
-                continue
             if rows:
                 self._ahead.update(row["seq"] for row in rows)
                 return Batch([_received_of(row) for row in rows], {})
@@ -131,7 +126,6 @@ class InboxSource:
         return [received for received in batch.received if received.copy.seq in taken]
 
     async def rewind(self) -> None:
-        self._rewinds += 1
         self._ahead.clear()
         self._claimed.clear()
 

@@ -35,8 +35,13 @@ async def cluster_id(bootstrap: str) -> str:
 
 async def close_producer(producer: Any) -> None:
     """Close it even while the broker is away."""
-    # aiokafka's stop() waits for acknowledgements that may never come, and has no public way to give them up.
-    producer._message_accumulator.fail_all(ProducerClosed())  # noqa: SLF001 - see above
+    # aiokafka's stop() waits for acknowledgements that may never come and has no public way to give them up. The sender
+    # ends first: it would stumble over a batch that was failed while its request is on the way.
+    sender, pending = producer._sender, producer._message_accumulator  # noqa: SLF001 - see above
+    if sender.sender_task is not None:
+        sender.sender_task.cancel()
+        await asyncio.wait([sender.sender_task], timeout=CLOSE_TIMEOUT_S)
+    pending.fail_all(ProducerClosed())
     await _close("producer", producer)
 
 

@@ -5,17 +5,15 @@ positions are watched all the time; at the end the whole log is recomputed from 
 """
 
 import asyncio
-from collections import Counter
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
 from deploy.kafka.topics import create_topics, load_topics
-from schemas.merkle import leaf_hash, root_of
-from schemas.record import NO_PREVIOUS, read_entry
 from services.postgres import create_pool
 from services.stream.address import make_publisher
+from tests.support.chain_check import assert_one_clean_chain
 from tests.support.databases import Database
 from tests.support.deployment import Deployment, consent_event
 from tests.support.kafka import KafkaServer, make_topic
@@ -26,22 +24,6 @@ pytestmark = pytest.mark.fault
 
 EVENTS = 3000
 STALLS = 4
-
-
-async def assert_one_clean_chain(deployment: Deployment, size: int) -> None:
-    """Indexes without gap, an unbroken chain, a head and a checkpoint that fit, every event recorded once."""
-    records = await deployment.fetch("SELECT index, entry FROM records ORDER BY index")
-    assert [row["index"] for row in records] == list(range(size))
-    prev = NO_PREVIOUS
-    for row in records:
-        assert read_entry(row["entry"])["prev"] == prev
-        prev = leaf_hash(row["entry"]).hex()
-    root = root_of([leaf_hash(row["entry"]) for row in records])
-    (head,) = await deployment.fetch("SELECT size, root, signed_size FROM log_heads")
-    assert (head["size"], head["root"], head["signed_size"]) == (size, root, size)
-    events = await deployment.fetch("SELECT event, index FROM dedupe")
-    assert len({row["event"] for row in events}) == size
-    assert Counter(row["index"] for row in events).most_common(1)[0][1] == 1
 
 
 class PositionWatch:

@@ -20,7 +20,7 @@ from schemas.canonical import canonical_json
 from schemas.events import INGEST_TYPES, parse_time
 from schemas.record import Reception, parts_of
 from schemas.sealing import Epoch, SealedBody, key_id
-from services.keys import make_secret, sealing_key, signing_key
+from services.keys import make_secret, sealing_key, secret_digest, signing_key
 from services.ledger.service import LedgerService
 from services.ledger.settings import LedgerSettings
 from services.postgres import create_pool
@@ -135,6 +135,30 @@ class Deployment:
             "SAYSO_CONTROLLER_KEY_DIR": str(settings.controller_key_dir),
             "SAYSO_HIGH_WATER_DIR": str(settings.high_water_dir),
             "SAYSO_CHECKPOINT_INTERVAL_MS": str(settings.checkpoint_interval_ms),
+            **changes,
+        }
+
+    async def add_server_key(self, site: str = "shop.example") -> str:
+        """A server key (`sk_...`) of the site."""
+        name, secret = f"sk_{os.urandom(12).hex()}", os.urandom(24).hex()
+        await self.fetch(
+            "INSERT INTO site_keys (controller, site_key, site, kind, secret_sha256)"
+            " SELECT controller, $2, site, 'sk', $3 FROM sites WHERE name = $1",
+            site,
+            name,
+            secret_digest(secret),
+        )
+        return f"{name}_{secret}"
+
+    def ingest_environment(self, port: int, **changes: str) -> dict[str, str]:
+        """Settings of an ingest process on `port`."""
+        make_secret(self.keys / "ingest" / "notices.key")
+        return {
+            "SAYSO_DATABASE_URL": self.database.dsn(),
+            "SAYSO_EVENT_ID_KEY_FILE": str(self.keys / "event-ids.key"),
+            "SAYSO_EPOCH_KEY_FILE": str(self.keys / "ingest" / "epochs.key"),
+            "SAYSO_NOTICE_KEY_FILE": str(self.keys / "ingest" / "notices.key"),
+            "SAYSO_INGEST_PORT": str(port),
             **changes,
         }
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from services.cli.demo.cast import FOLDER
-from services.cli.demo.stage import Stage
+from services.cli.demo.stage import JOURNAL, Stage
 
 CURL: Final = "curl -sS --fail-with-body"
 
@@ -21,6 +21,7 @@ def commands_to_paste(site: str, stage: Stage) -> str:
     text = (FOLDER / "paste.txt").read_text(encoding="utf-8")
     for name, value in {
         "env": _short(stage.env_file),
+        "folder": _short(stage.env_file.parent / JOURNAL),
         "curl": CURL if shutil.which("curl") else f"{python} -m services.cli.demo.fetch",
         "python": python,
         "sayso": _short(Path(sys.executable).with_name("sayso")),

@@ -25,7 +25,8 @@ from services.cli.demo.client import Client, Place, Shown
 from services.cli.demo.commands import commands_to_paste
 from services.cli.demo.stage import JOURNAL, Stage, find_vkey, set_up, with_vkey
 from services.cli.output import table
-from services.cli.up.layout import Layout
+from services.cli.up.layout import Addresses, Layout
+from services.ledger.fsck.check import check
 
 Say = Callable[[str], None]
 
@@ -35,21 +36,30 @@ _POLL_S: Final = 0.1
 _FORGERIES: Final = 64
 
 
-async def play(layout: Layout, admin_dsn: str, ingest_url: str, query_url: str, say: Say) -> None:
-    """Set up, play, check and print. Raises SaysoError."""
+async def play(layout: Layout, addresses: Addresses, say: Say) -> str:
+    """Set up, play, check and print; the commands to go on with. Raises SaysoError."""
     cast = load_cast()
-    stage = await set_up(cast, layout, admin_dsn, ingest_url, query_url)
-    stage = with_vkey(stage, layout, await _wait_for_the_log(admin_dsn, cast.log))
+    stage = await set_up(cast, layout, addresses)
+    stage = with_vkey(stage, layout, await _wait_for_the_log(addresses.admin_dsn, cast.log))
     notices = sum(len(site.notices) for site in cast.sites)
     say(f"demo       controller {cast.controller.name}, {len(cast.sites)} sites, {notices} notices, log {cast.log}")
     journal = layout.home / JOURNAL
     journal.mkdir(mode=0o700, exist_ok=True)
-    async with Client(ingest_url, query_url, stage.access_key) as client:
+    async with Client(addresses.ingest_url, addresses.query_url, stage.access_key) as client:
         places = await _post_all(cast, stage, client, journal, say)
         await _check_answers(cast, client, say)
         await _show_history(cast, client, places)
         await _prove(cast, stage, client, journal, say)
-    print(commands_to_paste(cast.sites[0].name, stage), flush=True)
+    await _check_everything(layout, addresses.ledger_dsn, say)
+    return commands_to_paste(cast.sites[0].name, stage)
+
+
+async def _check_everything(layout: Layout, ledger_dsn: str, say: Say) -> None:
+    """What `sayso fsck` does."""
+    report = await check(layout.ledger_settings(ledger_dsn), progress=lambda _what, _done, _total: None)
+    if not report.clean:
+        raise SaysoError(f"fsck finds {len(report.findings)} places that do not fit, first: {report.findings[0]}")
+    say(f"demo       fsck recomputed {report.records} records from raw rows: everything fits")
 
 
 async def _wait_for_the_log(admin_dsn: str, log: str) -> str:
@@ -157,13 +167,13 @@ async def _check_answers(cast: Cast, client: Client, say: Say) -> None:
 async def _show_history(cast: Cast, client: Client, places: dict[str, Place]) -> None:
     """One person's history as a table; it must hold every event that was posted for this person."""
     records = await client.history(await client.subject(cast.people[cast.shown]))
-    shown = {record["what"]["id"] for record in records}
+    shown = {record["event"] for record in records}
     mine = sum(1 for act in cast.events if act.who == cast.shown)
     if len(shown & set(places)) != mine:
         raise SaysoError(f"the history of {cast.shown} does not hold all of the {mine} events that were posted")
     rows = []
     for record in records:
-        what = record["what"]
+        what = record["parts"]["what"]
         if what["id"] in places and (record["index"] != places[what["id"]].index or what["words"] != "rendered"):
             raise SaysoError(f"the history of {cast.shown} shows a record at another place, or other words")
         for number, decision in enumerate(what.get("decisions", ())):
@@ -197,7 +207,7 @@ async def _prove(cast: Cast, stage: Stage, client: Client, journal: Path, say: S
     granted = raw.find(b"granted")
     if granted < 0:
         raise SaysoError("the proof does not show the decision")
-    forged = journal / "forged.json"
+    kept, forged = journal / "forged.json", journal / "forged.tmp"
     positions = [granted, *range(1, len(raw) - 1, max(1, len(raw) // _FORGERIES))]
     for number, position in enumerate(positions):
         forged.write_bytes(raw[:position] + bytes([raw[position] ^ 1]) + raw[position + 1 :])
@@ -205,7 +215,7 @@ async def _prove(cast: Cast, stage: Stage, client: Client, journal: Path, say: S
         if steps[-1].outcome != "failed":
             raise SaysoError(f"a proof with byte {position} changed was accepted: {forged}")
         if number == 0:
-            print(f"The same with one byte of the decision changed ({forged}):\n\n{report(steps[-1:])}", flush=True)
-            forged.rename(journal / "forged-decision.json")
+            forged.replace(kept)
+            print(f"The same with one byte of the decision changed ({kept}):\n\n{report(steps[-1:])}", flush=True)
     forged.unlink()
     say(f"demo       the proof verifies; {len(positions)} copies with one byte changed are all refused")

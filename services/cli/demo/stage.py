@@ -13,7 +13,7 @@ from schemas.errors import ConfigurationError
 from services.cli import admin, registry
 from services.cli.demo.cast import FOLDER, Cast
 from services.cli.notices import read_notice
-from services.cli.up.layout import Layout, write_settings
+from services.cli.up.layout import Addresses, Layout, write_settings
 from services.postgres import Connection
 
 # Where the posted events and the fetched proofs are kept, under the layout's directory.
@@ -51,10 +51,10 @@ def _setting(site: str, kind: str) -> str:
     return f"SAYSO_DEMO_{site.partition('.')[0].upper()}_{kind}"
 
 
-async def set_up(cast: Cast, layout: Layout, admin_dsn: str, ingest_url: str, query_url: str) -> Stage:
+async def set_up(cast: Cast, layout: Layout, addresses: Addresses) -> Stage:
     """Make what is not there. The ledger opens the new log meanwhile; its verifier key is added by `with_vkey`."""
     env_file = layout.home / "demo.env"
-    async with admin.connect(admin_dsn) as connection:
+    async with admin.connect(addresses.admin_dsn) as connection:
         is_new = await _set_up_controller(connection, cast)
         # Keys and events of another database would only be refused.
         keys = {} if is_new else _read_settings(env_file)
@@ -67,7 +67,7 @@ async def set_up(cast: Cast, layout: Layout, admin_dsn: str, ingest_url: str, qu
                     keys[_setting(site.name, kind.upper())] = key
         if ACCESS_KEY not in keys:
             keys[ACCESS_KEY] = await registry.create_access_key(connection, cast.controller.name, "dpo")
-    stage = Stage(ingest_url, query_url, keys, env_file)
+    stage = Stage(addresses.ingest_url, addresses.query_url, keys, env_file)
     _write(stage, layout)
     return stage
 

@@ -33,7 +33,8 @@ SELECT controller, site FROM sites WHERE name = $1;
 
 -- list_sites --
 -- Sites, of one controller or ($1 NULL) of all, with log, verifier key, size and allowed origins.
-SELECT s.name, c.name AS controller, l.name AS log, l.origin, l.vkey, coalesce(h.size, 0) AS size, s.origins
+SELECT s.name, c.name AS controller, l.name AS log, coalesce(h.size, 0) AS size,
+       array_to_string(s.origins, ' ') AS origins, l.vkey
 FROM sites s
 JOIN controllers c ON c.controller = s.controller
 JOIN logs l ON l.controller = s.controller AND l.log = s.log

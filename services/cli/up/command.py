@@ -18,7 +18,7 @@ from schemas.errors import ConfigurationError
 from services.cli import admin, registry
 from services.cli.demo.play import play
 from services.cli.output import Progress
-from services.cli.up.layout import Layout, Ports, make_keys, only_one, write_settings
+from services.cli.up.layout import Addresses, Layout, Ports, make_keys, only_one, write_settings
 from services.cli.up.ports import HOST, choose_port
 from services.cli.up.postgres import EmbeddedPostgres
 from services.cli.up.processes import Child, spawn
@@ -76,29 +76,26 @@ class Embedded:
         query = choose_port("SAYSO_QUERY_PORT", 8081, frozenset({ingest}))
         metrics = choose_port("SAYSO_LEDGER_METRICS_PORT", 8082, frozenset({ingest, query}))
         self.ports = Ports(ingest, query, metrics)
-
-    @property
-    def ingest_url(self) -> str:
-        return f"http://{HOST}:{self.ports.ingest}"
-
-    @property
-    def query_url(self) -> str:
-        return f"http://{HOST}:{self.ports.query}"
+        self.addresses = Addresses(
+            ingest_url=f"http://{HOST}:{ingest}",
+            query_url=f"http://{HOST}:{query}",
+            admin_dsn=self._postgres.dsn("operator"),
+            ledger_dsn=self._postgres.dsn("ledger"),
+        )
 
     async def serve(self, *, demo: bool, once: bool) -> None:
         """Start, set up, play the demo if asked to, and stay unless `once`."""
         await self._start()
+        commands = ""
         if demo:
-            await play(self._layout, self.admin_dsn, self.ingest_url, self.query_url, self.say)
+            commands = await play(self._layout, self.addresses, self.say)
         else:
             await self._first_controller()
+        self._announce()
+        print(commands, flush=True)
         if not once:
-            self._announce()
+            print("Sayso stays up; Ctrl-C stops all of it.", flush=True)
             await self._watch_the_ledger()
-
-    @property
-    def admin_dsn(self) -> str:
-        return self._postgres.dsn("operator")
 
     async def _start(self) -> None:
         """1. Postgres, roles, schema; 2. keys; 3. the ledger, which makes the sealing key; 4. ingest and query."""
@@ -109,14 +106,14 @@ class Embedded:
         self.say(
             f"postgres   Postgres {self._postgres.binaries.version} answers (fsync on, data in {self._layout.cluster})"
         )
-        for name in await migrate(self.admin_dsn):
+        for name in await migrate(self.addresses.admin_dsn):
             self.say(f"postgres   migration {name} applied")
         made = [path for path, is_new in make_keys(self._layout.keys) if is_new]
         if made:
             self.say(
                 f"keys       {len(made)} made in {self._layout.keys}: keep them, and not beside a backup of the data"
             )
-        async with admin.connect(self.admin_dsn) as connection:
+        async with admin.connect(self.addresses.admin_dsn) as connection:
             key = signing_key(self._layout.keys / "ingest" / "epochs.key")
             await registry.register_publisher(connection, key.public_key())
         self._write_settings()
@@ -124,7 +121,7 @@ class Embedded:
         await ledger.wait_until(self._ledger_is_ready, READY_S_MAX)
         self.say("ledger     ready: it records and signs")
         ingest, query = await self._launch("ingest"), await self._launch("query")
-        for child, url in ((ingest, self.ingest_url), (query, self.query_url)):
+        for child, url in ((ingest, self.addresses.ingest_url), (query, self.addresses.query_url)):
             await child.wait_until(partial(_answers, f"{url}/health/ready"), READY_S_MAX)
             moved = "" if url.endswith((":8080", ":8081")) else " (the usual port is taken or another was asked for)"
             self.say(f"{child.name:<10} ready at {url}{moved}")
@@ -153,7 +150,7 @@ class Embedded:
             )
         if halted is None:
             return False
-        async with admin.connect(self.admin_dsn) as connection:
+        async with admin.connect(self.addresses.admin_dsn) as connection:
             return bool(await connection.fetchval(admin.QUERIES["ledger_at_work"]))
 
     async def _watch_the_ledger(self) -> None:
@@ -172,7 +169,7 @@ class Embedded:
 
     async def _first_controller(self) -> None:
         """Into an empty database: a controller, a site and a key of each kind, to post the first event with."""
-        async with admin.connect(self.admin_dsn) as connection:
+        async with admin.connect(self.addresses.admin_dsn) as connection:
             if await connection.fetch(admin.QUERIES["list_controllers"]):
                 return
             await registry.create_controller(connection, FIRST_CONTROLLER, "First controller", "privacy@localhost")
@@ -187,10 +184,12 @@ class Embedded:
 
     def _write_settings(self) -> None:
         settings = {
-            "SAYSO_ADMIN_DATABASE_URL": self.admin_dsn,
+            "SAYSO_ADMIN_DATABASE_URL": self.addresses.admin_dsn,
+            # For fsck and rebuild, which act as the ledger.
+            "SAYSO_DATABASE_URL": self.addresses.ledger_dsn,
             **self._layout.key_settings(),
-            "SAYSO_INGEST_URL": self.ingest_url,
-            "SAYSO_QUERY_URL": self.query_url,
+            "SAYSO_INGEST_URL": self.addresses.ingest_url,
+            "SAYSO_QUERY_URL": self.addresses.query_url,
         }
         heading = "Written by `sayso up` at every start. For sayso's other commands: source it."
         write_settings(self._layout.settings_file, settings, heading)
@@ -198,12 +197,10 @@ class Embedded:
     def _announce(self) -> None:
         print(
             f"\nSayso is up.\n"
-            f"  events    {self.ingest_url}/v1/events   (described at {self.ingest_url}/docs)\n"
-            f"  answers   {self.query_url}   (described at {self.query_url}/docs)\n"
+            f"  events    {self.addresses.ingest_url}/v1/events   (described at {self.addresses.ingest_url}/docs)\n"
+            f"  answers   {self.addresses.query_url}   (described at {self.addresses.query_url}/docs)\n"
             f"  logs      {self._layout.logs}\n"
             f"  commands  . {self._layout.settings_file}   and then sayso doctor, site, key, notice, fsck ...\n"
-            f"Ctrl-C stops all of it.",
-            flush=True,
         )
 
     async def stop(self) -> None:

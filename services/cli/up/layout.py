@@ -13,16 +13,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from pydantic import SecretStr
+
 from schemas.errors import ConfigurationError
 from services.keys import make_secret
+from services.ledger.settings import LedgerSettings
 
 # What no service makes for itself. The ledger makes its signing and sealing keys and the controllers' keys.
 KEY_FILES: Final = ("root.key", "event-ids.key", "ingest/epochs.key", "ingest/notices.key")
+# Where the ledger puts its own, closed before the first one is in them.
+KEY_FOLDERS: Final = ("ledger", "controllers")
 
 
 def make_keys(directory: Path) -> list[tuple[Path, bool]]:
     """Make the key files that are not there; each path, and whether it is new."""
-    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for folder in (directory, *(directory / name for name in KEY_FOLDERS)):
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     found = [(directory / name, not (directory / name).exists()) for name in KEY_FILES]
     for path, _ in found:
         make_secret(path)
@@ -36,6 +42,16 @@ class Ports:
     ingest: int
     query: int
     ledger_metrics: int
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """Where a running Sayso is reached: services by URL, Postgres as its operator and as its ledger."""
+
+    ingest_url: str
+    query_url: str
+    admin_dsn: str
+    ledger_dsn: str
 
 
 @dataclass(frozen=True)
@@ -99,6 +115,17 @@ class Layout:
             "SAYSO_CONTROLLER_KEY_DIR": str(self.keys / "controllers"),
             "SAYSO_HIGH_WATER_DIR": str(self.high_water),
         }
+
+    def ledger_settings(self, dsn: str) -> LedgerSettings:
+        """The ledger's settings, for what acts as the ledger in this process."""
+        return LedgerSettings(
+            database_url=SecretStr(dsn),
+            root_key_file=self.keys / "root.key",
+            event_id_key_file=self.keys / "event-ids.key",
+            ledger_key_dir=self.keys / "ledger",
+            controller_key_dir=self.keys / "controllers",
+            high_water_dir=self.high_water,
+        )
 
     def environment(self, dsn: str, ports: Ports) -> dict[str, str]:
         """The environment of one service: what the operator set, and over it what this run decides."""

@@ -73,7 +73,9 @@ class EmbeddedPostgres:
     def _make_root_store(self) -> Path:
         store = ROOT_STORE / self._layout.digest
         for folder in (ROOT_STORE, store):
-            folder.mkdir(parents=True, exist_ok=True, mode=0o755)
+            folder.mkdir(exist_ok=True)
+            # Whatever the umask: the server's user must be able to enter.
+            folder.chmod(0o755)
         return store
 
     def _find_data(self) -> Path:

@@ -118,7 +118,7 @@ JOIN dedupe d ON d.controller = $1 AND d.event = wanted.event;
 
 -- lock_subject --
 -- One subject's key, locked against erasure and against recording while its state is projected again.
-SELECT subject, wrapped_key, key_epoch FROM subjects WHERE controller = $1 AND subject = $2 FOR UPDATE;
+SELECT subject, wrapped_key, key_epoch, log FROM subjects WHERE controller = $1 AND subject = $2 FOR UPDATE;
 
 -- subjects_after --
 -- The next subjects in id order, for long walks.

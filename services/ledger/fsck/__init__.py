@@ -1,0 +1,5 @@
+"""Recompute everything from raw rows and say what does not fit: chain, tree, signatures, payloads, notices, state.
+
+Invariant: fsck trusts no stored hash. It reads through snapshots, writes nothing, and goes on after a finding, so that
+one changed byte is one finding where it lies and not a hundred where it shows.
+"""
