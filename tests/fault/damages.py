@@ -62,8 +62,8 @@ _ENTRIES = [
         f"index {index}",
         *(["payloads"] if byte == 45 else []),
     )
-    for index in (0, 1, 255, 256, 300, 581)
-    for byte in (3, 45, 130, 200, 280, 330)
+    for index in (0, 255, 581)
+    for byte in (3, 45, 130, 200, 290)
 ]
 _HASHES = [
     _damage(
@@ -213,7 +213,13 @@ _DEDUPE = [
     ),
     _damage("dedupe-event", _set("dedupe", _flip("event", 15), _ROW_40), "dedupe", "index 40"),
     _damage("dedupe-erased", _set("dedupe", "content = NULL", _ROW_40), "dedupe", "index 40"),
-    _damage("dedupe-later", _set("dedupe", "received_at = received_at + '1us'", _ROW_40), "dedupe", "index 40"),
+    _damage(
+        "dedupe-later",
+        _set("dedupe", "received_at = received_at + '1us'", _ROW_40),
+        "dedupe",
+        "index 40",
+        "consent_state",
+    ),
     _damage("dedupe-gone", f"DELETE FROM dedupe WHERE {_ROW_40}", "dedupe", "index 40"),
     _damage(
         "dedupe-of-no-record",

@@ -5,9 +5,9 @@ started again. A portion is sent again, with the same ids, until every event of 
 """
 
 import asyncio
-import itertools
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
 import httpx2
@@ -50,6 +50,10 @@ class Load:
             for batch in waiting:
                 await until(self._poster(client, batch), deadline_s=90, poll_s=0.1, what="a batch is accepted")
 
+    def is_past(self, number: int, posting: "asyncio.Task[None]") -> bool:
+        """Whether more than `number` events were accepted, or nothing more will be."""
+        return len(self.accepted) > number or posting.done()
+
     def _poster(self, client: httpx2.AsyncClient, batch: range) -> Callable[[], Awaitable[bool]]:
         notice = {"sha256": "ab" * 32, "language": "en"}
         body = orjson.dumps([consent_event(n, subject=f"v-{n % 3000}", notice=notice) for n in batch])
@@ -85,27 +89,23 @@ async def test_no_accepted_event_is_lost_or_doubled(
     ledger = ServiceProcess("ledger", deployment.ledger_environment(**stream), tmp_path / "ledger.log")
     ingest = ServiceProcess("ingest", deployment.ingest_environment(port, **stream), tmp_path / "ingest.log")
 
-    def kill_and_start(service: ServiceProcess) -> None:
-        service.kill9()
-        service.start()
+    def kill_and_start(victim: ServiceProcess | KillableKafka | KillablePostgres) -> None:
+        victim.kill9()
+        victim.start()
 
-    victims: list[Callable[[], None]] = [
-        lambda: kill_and_start(ledger),
-        lambda: (killable_kafka.kill9(), killable_kafka.restart())[0],
-        lambda: (killable_postgres.kill9(), killable_postgres.restart())[0],
-        lambda: kill_and_start(ingest),
-    ]
+    victims = (ledger, killable_kafka, killable_postgres, ingest)
     load = Load(port, await deployment.add_server_key())
     try:
         ledger.start()
         await deployment.recorded(0)
         ingest.start()
-        for number, kill in enumerate(itertools.chain.from_iterable([victims] * ROUNDS)):
+        for number, victim in enumerate(victims * ROUNDS):
             portion = range(number * PORTION, (number + 1) * PORTION)
             posting = asyncio.create_task(load.post_until_accepted(portion))
-            middle = number * PORTION + PORTION // 3
-            await until(lambda m=middle: posting.done() or len(load.accepted) > m, deadline_s=90, what="load under way")
-            await asyncio.to_thread(kill)
+            await until(
+                partial(load.is_past, number * PORTION + PORTION // 3, posting), deadline_s=90, what="load is under way"
+            )
+            await asyncio.to_thread(kill_and_start, victim)
             await posting
         assert len(load.accepted) == EVENTS
         await deployment.recorded(EVENTS, deadline_s=120)

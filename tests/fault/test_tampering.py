@@ -113,7 +113,7 @@ async def test_one_change_is_found_where_it_was_made(damaged: Damaged, damage: D
     assert (damage.table, where) in {(finding.table, finding.where) for finding in findings}, findings
     assert {finding.table for finding in findings} <= {damage.table} | damage.also, findings
     if damage.table in {"records", "tiles", "payloads", "dedupe", "checkpoints", "log_heads", "logs"}:
-        assert {f.log for f in findings if (f.table, f.where) == (damage.table, where)} == {"shop"}
+        assert "shop" in {f.log for f in findings if (f.table, f.where) == (damage.table, where)}
 
 
 async def rechain(damaged: Damaged, index: int) -> tuple[int, bytes]:
@@ -140,11 +140,14 @@ async def rechain(damaged: Damaged, index: int) -> tuple[int, bytes]:
 
 async def test_a_whole_log_chained_again_does_not_make_the_signed_roots(damaged: Damaged) -> None:
     await rechain(damaged, 300)
+    rows = await damaged.sql.fetch(f"SELECT size FROM checkpoints WHERE {SHOP} ORDER BY size")
+    last_good = max(row["size"] for row in rows if row["size"] <= 300)
+    broken = [f"size {row['size']}" for row in rows if row["size"] > 300]
     findings = (await damaged.check()).findings
     assert {finding.table for finding in findings} == {"payloads", "checkpoints", "high_water"}
     signed = [finding for finding in findings if finding.table == "checkpoints"]
-    assert [finding.where for finding in signed][:1] == ["size 388"]
-    assert "still at size 291" in signed[0].what
+    assert [finding.where for finding in signed] == broken
+    assert f"still at size {last_good}" in signed[0].what
     assert [f.where for f in findings if f.table == "high_water"] == ["size 582"]
 
 
@@ -230,15 +233,16 @@ def flipped(value: Any, source: random.Random) -> Any:
 def flips(seed: int, count: int) -> Iterator[tuple[str, str, random.Random]]:
     source = random.Random(seed)
     for number in range(count):
-        table, column = FLIPPED[number % len(FLIPPED)]
+        table, column = FLIPPED[(seed + number) % len(FLIPPED)]
         yield table, column, source
 
 
-@pytest.mark.slow
-async def test_two_hundred_random_flips_are_found(damaged: Damaged) -> None:
-    for table, column, source in flips(seed=20261122, count=200):
-        rows = await damaged.sql.fetch(f"SELECT ctid, * FROM {table} WHERE {column} IS NOT NULL ORDER BY ctid")
-        row = source.choice(rows)
+@pytest.mark.parametrize("seed", range(10))
+async def test_twenty_random_flips_are_found(damaged: Damaged, seed: int) -> None:
+    for table, column, source in flips(seed, count=20):
+        places = await damaged.sql.fetch(f"SELECT ctid FROM {table} WHERE {column} IS NOT NULL ORDER BY ctid")
+        row = await damaged.sql.fetchrow(f"SELECT ctid, * FROM {table} WHERE ctid = $1", source.choice(places)["ctid"])
+        assert row is not None
         value = flipped(row[column], source)
         place = await damaged.sql.fetchval(
             f"UPDATE {table} SET {column} = $1 WHERE ctid = $2 RETURNING ctid", value, row["ctid"]

@@ -162,6 +162,28 @@ class Deployment:
             **changes,
         }
 
+    def query_environment(self, port: int) -> dict[str, str]:
+        """Settings of a query process on `port`."""
+        return {
+            "SAYSO_DATABASE_URL": self.database.dsn(),
+            "SAYSO_ROOT_KEY_FILE": str(self.keys / "root.key"),
+            "SAYSO_EVENT_ID_KEY_FILE": str(self.keys / "event-ids.key"),
+            "SAYSO_CONTROLLER_KEY_DIR": str(self.keys / "controllers"),
+            "SAYSO_QUERY_PORT": str(port),
+        }
+
+    async def add_access_key(self, role: str) -> str:
+        """A query key (`ak_...`) of the controller."""
+        name, secret = f"ak_{os.urandom(12).hex()}", os.urandom(24).hex()
+        await self.fetch(
+            "INSERT INTO access_keys (controller, access_key, role, secret_sha256) VALUES ($1, $2, $3, $4)",
+            self.controller,
+            name,
+            role,
+            secret_digest(secret),
+        )
+        return f"{name}_{secret}"
+
     def seal(
         self, event: Mapping[str, Any], *, log: str = "shop", received_at: datetime | None = None, **reception: Any
     ) -> Message:
