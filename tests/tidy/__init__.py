@@ -1,0 +1,1 @@
+"""House rules about the repository itself, each shown failing on a bad sample."""

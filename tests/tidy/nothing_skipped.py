@@ -1,0 +1,81 @@
+"""A pytest plugin for `make test`: with --nothing-skipped the run fails on a skip, an xfail, or a kind that never ran.
+
+A suite that skips what it cannot start is green on every machine and proves nothing. Load it with -p.
+"""
+
+import re
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+
+# Kinds of which at least one test must have passed. A kind is a set of words; a test has those of its markers, of the
+# folders of its path, of its parameters' id and of its class's name (TestKafkaStream), so that nobody says it twice.
+REQUIRED_KINDS = (
+    {"contract", "kafka"},
+    {"e2e"},
+    {"fault"},
+    {"integration"},
+    {"interop"},
+    {"migration"},
+    {"property"},
+    {"tidy"},
+    {"unit"},
+)
+
+
+class NothingSkipped:
+    """Watches a run and turns its exit status to failure if something did not really run."""
+
+    def __init__(self, kinds: tuple[set[str], ...]) -> None:
+        self.words: dict[str, set[str]] = {}
+        self.passed: set[str] = set()
+        self.not_run: list[str] = []
+        self.kinds = kinds
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        for item in items:
+            words = {marker.name for marker in item.iter_markers()}
+            words.update(Path(item.nodeid.split("::", maxsplit=1)[0]).parts[:-1])
+            if isinstance(item, pytest.Function):
+                words.update(item.callspec.id.split("-") if hasattr(item, "callspec") else ())
+                words.update(word.lower() for word in re.findall("[A-Z][a-z]+", item.cls.__name__ if item.cls else ""))
+            self.words[item.nodeid] = words
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.skipped or hasattr(report, "wasxfail"):
+            reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else "expected to fail"
+            self.not_run.append(f"{report.nodeid}: {reason}")
+        elif report.when == "call" and report.passed:
+            self.passed.add(report.nodeid)
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        if report.skipped:
+            self.not_run.append(f"{report.nodeid}: skipped as a whole")
+
+    def complaints(self) -> list[str]:
+        """One sentence for each thing that did not run."""
+        ran = [self.words[nodeid] for nodeid in self.passed]
+        missing = [kind for kind in self.kinds if not any(kind <= words for words in ran)]
+        return [f"did not run: {line}" for line in self.not_run] + [
+            f"no test passed that is {' and '.join(sorted(kind))}: it may not be left out" for kind in missing
+        ]
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, None, None]:
+        if session.exitstatus == pytest.ExitCode.OK and self.complaints():
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        return (yield)
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        for complaint in self.complaints():
+            terminalreporter.write_line(f"NOTHING SKIPPED: {complaint}", red=True)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--nothing-skipped", action="store_true", help="fail when anything was skipped or left out")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--nothing-skipped"):
+        config.pluginmanager.register(NothingSkipped(REQUIRED_KINDS), "nothing-skipped")
