@@ -18,7 +18,8 @@ INTEGER_MAX: Final = 2**53 - 1
 
 _CONTROL = re.compile("[\u0000-\u001f\u007f-\u009f]")
 # White space between a member's name and its colon: the one spacing that the fast duplicate check cannot count over.
-_SPACED_COLON = re.compile(rb"[ \t\r\n]:")
+# Most bodies have no white space at all; looking for one byte is many times as fast as a regular expression.
+_SPACES: Final = (b" ", b"\n", b"\t", b"\r")
 
 
 def canonical_json(value: Any) -> bytes:
@@ -79,7 +80,8 @@ def check_duplicates(raw: bytes, canonical: bytes) -> None:
     strings that begin with a colon. A parser that drops a duplicate drops at least one of them, so equal counts mean
     that nothing was dropped. Anything unusual takes the slow, exact way.
     """
-    if b"\\" not in raw and _SPACED_COLON.search(raw) is None and raw.count(b'":') == canonical.count(b'":'):
+    spaced = [space for space in _SPACES if space in raw and space + b":" in raw]
+    if not spaced and b"\\" not in raw and raw.count(b'":') == canonical.count(b'":'):
         return
     json.loads(raw, object_pairs_hook=_refuse_duplicates)
 

@@ -5,7 +5,6 @@ of an exception or of a library, because those quote values (asyncpg's DETAIL, a
 """
 
 import logging
-import sys
 import traceback
 from collections.abc import Mapping, MutableMapping, Sequence
 from typing import Any, Final
@@ -153,7 +152,7 @@ def configure_logging(service: str, *, level: int = logging.INFO) -> None:
             structlog.processors.JSONRenderer(serializer=_serialize),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stdout),
+        logger_factory=structlog.PrintLoggerFactory(),
         cache_logger_on_first_use=False,
     )
     structlog.contextvars.clear_contextvars()

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Final
 
 from schemas.vectors.hashes import ABC, ABC_LEAVES, CT_LEAVES, consistency, inclusion
+from schemas.vectors.parts import parts
 from schemas.vectors.texts import LOG, LOG_SEED, WITNESS, WITNESS_SEED, abc_text, checkpoints, log_signed, tlog_proofs
 from tests.support import oracle
 
 HERE: Final = Path(__file__).parent
-FOLDERS: Final = ("checkpoints", "consistency", "inclusion", "tlog-proof", "witness")
+FOLDERS: Final = ("checkpoints", "consistency", "inclusion", "parts", "tlog-proof", "witness")
 NOT_GENERATED: Final = ("checkpoints/happy-path-ml-dsa-44.txt", "checkpoints/ml-dsa-44.vkey")
 
 Json = dict[str, object]
@@ -32,6 +33,7 @@ def generate() -> dict[str, bytes]:
     }
     files.update((f"inclusion/{name}.json", _json(vector)) for name, vector in inclusion())
     files.update((f"consistency/{name}.json", _json(vector)) for name, vector in consistency())
+    files.update((f"parts/{name}.json", _json(vector)) for name, vector in parts())
     files.update((f"checkpoints/{name}.txt", content) for name, content in checkpoints())
     files.update((f"tlog-proof/{name}.tlog-proof", content) for name, content in tlog_proofs())
     return files

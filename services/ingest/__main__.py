@@ -1,7 +1,9 @@
 """`python -m services.ingest`: settings from the environment, one uvicorn process, exit code 78 if it must not run."""
 
 import os
+import signal
 import sys
+from types import FrameType
 
 import uvicorn
 from pydantic import ValidationError
@@ -39,8 +41,20 @@ def main() -> int:
             timeout_graceful_shutdown=DRAIN_S,
         )
     )
-    server.run()
-    return os.EX_OK if app.refusal is None else _refuse(app.refusal)
+    for ending in (signal.SIGINT, signal.SIGTERM):
+        # uvicorn drains, then raises the signal again for whoever was there before: an ordered end is no failure.
+        signal.signal(ending, _ended)
+    try:
+        server.run()
+    except SystemExit:
+        if app.refusal is None:
+            raise
+        return _refuse(app.refusal)
+    return os.EX_OK
+
+
+def _ended(signal_number: int, _frame: FrameType | None) -> None:
+    get_logger().info("ingest stops", signal=signal_number)
 
 
 def _settings() -> IngestSettings:

@@ -36,6 +36,7 @@ from services.ingest.sites import Words as SiteWords
 
 LATE_AFTER_S: Final = 24 * 3600
 _EVENT_NAMES: Final = schema_names(event_json_schema())
+_MEMBER_STEPS: Final = 3  # data, ext, name
 _SECONDS: Final = len("2026-11-22T10:00:00")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -91,7 +92,7 @@ def check_schema(event: Readable) -> None:
     try:
         Event.model_validate(event.value)
     except ValidationError as error:
-        raise _problem_of(error.errors(include_url=False)[0]) from None
+        raise _problem_of(_most_telling(error.errors(include_url=False))) from None
     # Python's None would pass for an absent member; absent is the only way to say nothing.
     if b":null" in event.canonical:
         _refuse_null(event.value, ())
@@ -104,6 +105,13 @@ def _refuse_null(value: Any, path: tuple[int | str, ...]) -> None:
     children = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for step, child in children:
         _refuse_null(child, (*path, step))
+
+
+def _most_telling(details: list[ErrorDetails]) -> ErrorDetails:
+    """The first error; of one member that may have several types, one that is about more than the type."""
+    first = details[0]
+    same = [detail for detail in details if detail["loc"][:_MEMBER_STEPS] == first["loc"][:_MEMBER_STEPS]]
+    return next((detail for detail in same if not detail["type"].endswith("_type")), first)
 
 
 def _problem_of(detail: ErrorDetails) -> Problem:

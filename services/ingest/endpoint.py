@@ -83,9 +83,6 @@ class EventsEndpoint:
         else:
             response = unforeseen(error, request_id)
         response.headers["x-request-id"] = request_id
-        if isinstance(error, BodyTooLarge):
-            # The rest of the body is not worth reading.
-            response.headers["connection"] = "close"
         return response
 
     async def _other_method(self, scope: Scope, headers: Mapping[bytes, bytes], cors: RawHeaders) -> Response:
@@ -192,6 +189,7 @@ async def _read_body(receive: Receive, stated: bytes | None) -> bytes:
             raise ClientDisconnect
         body += message.get("body", b"")
         if len(body) > BODY_BYTES_MAX:
+            # The server throws the rest away as it comes; closing now would lose our answer on the way.
             raise BodyTooLarge
         if not message.get("more_body", False):
             return bytes(body)

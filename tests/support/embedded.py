@@ -8,6 +8,8 @@ import sys
 import time
 from pathlib import Path
 
+from services.cli.up.layout import Layout
+
 UP_S_MAX = 60
 END_S_MAX = 30
 
@@ -73,6 +75,8 @@ class SaysoUp:
         if link.is_symlink():
             wait_until_gone(processes_in(link.resolve()))
             shutil.rmtree(link.readlink().parent)
+        # Killed, it leaves its socket's folder; named as services.cli.up.layout names it.
+        shutil.rmtree(Path("/tmp") / f"sayso-{Layout(self.home).digest}", ignore_errors=True)
 
     def children(self) -> dict[str, int]:
         """The name of each child -> its pid."""

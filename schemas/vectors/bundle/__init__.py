@@ -1,0 +1,1 @@
+"""Golden and mutated proof documents; generate.py writes the files."""

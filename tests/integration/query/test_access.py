@@ -1,0 +1,224 @@
+"""Who may ask what: every role at every route, the wall between controllers, wrong keys, silence of the logs."""
+
+import io
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+import httpx2
+import pytest
+import structlog
+
+from services.observability import configure_logging
+from services.postgres import controller_transaction, create_pool
+from services.query.store import Store
+from tests.integration.query.conftest import ROLES, Caller, serving, settings_of
+from tests.support.deployment import BASE_TIME, consent_event
+from tests.support.rows import Controller, Recorded, World, notice_content
+
+pytestmark = pytest.mark.integration
+
+ANY = frozenset(ROLES)
+# Every route and who opens it; None is everybody. A route that is missing here fails a test.
+MATRIX: dict[str, frozenset[str] | None] = {
+    "POST /v1/subjects/lookup": frozenset({"reader", "dpo", "admin"}),
+    "GET /v1/subjects/{subject}/consents": ANY,
+    "GET /v1/subjects/{subject}/status": ANY,
+    "GET /v1/subjects/{subject}/history": frozenset({"dpo", "auditor", "admin"}),
+    "GET /v1/events/{event}/proof": ANY,
+    "GET /logs/{log}/checkpoint": None,
+    "GET /logs/{log}/vkey": None,
+    "GET /logs/{log}/{path}": None,
+    "GET /keys": None,
+}
+OPERATIONS = {"GET /health/live", "GET /health/ready", "GET /metrics"}
+EMAIL = "eve@example.com"
+
+
+async def posted(controller: Controller) -> tuple[str, Recorded]:
+    """A subject with one published consent."""
+    notice = await controller.notice(notice_content(), BASE_TIME)
+    person = await controller.person("email", EMAIL)
+    event = consent_event(1, notice={"sha256": notice, "language": "fr"})
+    record = await controller.record(person, event, BASE_TIME + timedelta(seconds=1), notice=notice)
+    await controller.publish()
+    return str(person.subject), record
+
+
+async def request(
+    client: httpx2.AsyncClient, key: str | None, route: str, subject: str, record: Recorded, log: str
+) -> httpx2.Response:
+    """A request that the route answers with 200 if the key opens it."""
+    method, path = route.split()
+    path = path.format(subject=subject, event=record.event, log=log, path="tile/entries/000.p/1")
+    params = {"purpose": "chat-history"} if path.endswith("/status") else {"log": log} if path == "/keys" else {}
+    body = {"identifier": {"type": "email", "value": EMAIL}} if method == "POST" else None
+    headers = {} if key is None else {"authorization": f"Bearer {key}"}
+    return await client.request(method, path, params=params, json=body, headers=headers)
+
+
+async def test_every_route_at_every_role(client: httpx2.AsyncClient, shop: Controller) -> None:
+    subject, record = await posted(shop)
+    for route, roles in MATRIX.items():
+        for role in ROLES:
+            response = await request(client, await shop.access_key(role), route, subject, record, shop.name)
+            expected = 200 if roles is None or role in roles else 403
+            assert response.status_code == expected, (route, role, response.text)
+        without = await request(client, None, route, subject, record, shop.name)
+        assert without.status_code == (200 if roles is None else 401), route
+
+
+async def test_the_description_names_the_roles(client: httpx2.AsyncClient) -> None:
+    described = (await client.get("/openapi.json")).json()["paths"]
+    routes = {f"{method.upper()} {path}": methods[method] for path, methods in described.items() for method in methods}
+    assert set(routes) == set(MATRIX) | OPERATIONS
+    for route, roles in MATRIX.items():
+        assert set(routes[route]["x-roles"]) == (roles or set()), route
+        assert ("Roles: " in routes[route]["description"]) == (roles is not None)
+        assert ("security" in routes[route]) == (roles is not None)
+
+
+@pytest.mark.parametrize("route", [route for route, roles in MATRIX.items() if roles is not None])
+async def test_another_controllers_key_sees_nothing(
+    client: httpx2.AsyncClient, world: World, shop: Controller, route: str
+) -> None:
+    subject, record = await posted(shop)
+    other = await world.controller("other")
+    await other.record(await other.person("email", "someone-else@example.com"), consent_event(2), BASE_TIME)
+    for role in ROLES:
+        response = await request(client, await other.access_key(role), route, subject, record, shop.name)
+        assert response.status_code in {403, 404}, (route, role)
+
+
+async def test_a_notice_of_another_controller_is_no_notice(
+    world: World, shop: Controller, with_role: Callable[..., Any]
+) -> None:
+    """The same hash published by somebody else neither makes a grant valid nor comes into a proof."""
+    other = await world.controller("other")
+    notice = await other.notice(notice_content(), BASE_TIME)
+    person = await shop.person()
+    event = consent_event(1, notice={"sha256": notice, "language": "fr"})
+    record = await shop.record(person, event, BASE_TIME, notice=notice)
+    await shop.publish()
+    caller = await with_role(shop, "dpo")
+    answer = await caller.ask(f"/v1/subjects/{person.subject}/status", purpose="chat-history")
+    assert answer["reasons"] == ["words_unverified"]
+    assert "notice" not in await caller.ask(f"/v1/events/{record.event}/proof")
+
+
+async def test_the_wall_holds_below_the_code(world: World, shop: Controller) -> None:
+    """Row-level security: with another controller set, or none, every table is empty whatever the statement says."""
+    await posted(shop)
+    other = await world.controller("other")
+    pool = await create_pool(world.database.dsn(), role="sayso_query", size=1, application="test")
+    tables = ("controllers", "logs", "sites", "notices", "records", "tiles", "checkpoints", "subjects", "payloads")
+    try:
+        for table in (*tables, "identifiers", "dedupe", "consent_state", "log_heads", "notice_matches"):
+            own = "controller = $1 AND" if table != "notice_matches" else ""
+            count = f"SELECT count(*) FROM {table} WHERE {own} true"
+            arguments = [shop.controller] if own else []
+            assert await pool.fetchval(count, *arguments) == 0, table
+            async with controller_transaction(pool, other.controller) as connection:
+                assert await connection.fetchval(count, *arguments) == 0, table
+            async with controller_transaction(pool, shop.controller) as connection:
+                assert await connection.fetchval(count, *arguments) > 0 or table == "notice_matches", table
+        async with Store(pool).reading(other.controller) as reader:
+            assert await reader.last_checkpoint(shop.log) is None
+    finally:
+        await pool.close()
+
+
+@pytest.mark.parametrize(
+    ("header", "problem"),
+    [
+        (None, "missing-key"),
+        ("Bearer", "wrong-key"),
+        ("Basic {key}", "wrong-key"),
+        ("Bearer {key}x", "wrong-key"),
+        ("Bearer ak_unknown_secret", "wrong-key"),
+        ("Bearer sk_unknown_secret", "wrong-key"),
+        ("Bearer ak_{key}", "wrong-key"),
+    ],
+)
+async def test_keys_that_open_nothing(
+    client: httpx2.AsyncClient, shop: Controller, header: str | None, problem: str
+) -> None:
+    key = await shop.access_key("dpo")
+    headers = {} if header is None else {"authorization": header.format(key=key)}
+    response = await client.get(f"/v1/subjects/{'0' * 32}/consents", headers=headers)
+    assert response.status_code == 401
+    assert response.headers["www-authenticate"] == "Bearer"
+    assert response.json()["type"] == f"/problems/{problem}"
+    assert key not in response.text
+
+
+async def test_a_revoked_key_opens_nothing_once_the_cache_is_old(
+    client: httpx2.AsyncClient, world: World, shop: Controller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subject, _ = await posted(shop)
+    headers = {"authorization": f"Bearer {await shop.access_key('reader')}"}
+    path = f"/v1/subjects/{subject}/consents"
+    assert (await client.get(path, headers=headers)).status_code == 200
+    await world.execute("UPDATE access_keys SET revoked_at = now()")
+    assert (await client.get(path, headers=headers)).status_code == 200
+    monkeypatch.setattr("services.query.auth.KEY_CACHE_S", 0)
+    assert (await client.get(path, headers=headers)).status_code == 401
+
+
+@contextmanager
+def captured_lines() -> Iterator[io.StringIO]:
+    """Everything the process logs, at the most talkative level."""
+    lines = io.StringIO()
+    configure_logging("query", level=10)
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(lines), cache_logger_on_first_use=False)
+    try:
+        yield lines
+    finally:
+        structlog.reset_defaults()
+
+
+async def test_logs_hold_nothing_of_a_person(
+    world: World, shop: Controller, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    subject, record = await posted(shop)
+    key = await shop.access_key("dpo")
+    with captured_lines() as lines:
+        async with serving(settings_of(world)) as address, httpx2.AsyncClient(base_url=address) as client:
+            for route in MATRIX:
+                await request(client, key, route, subject, record, shop.name)
+            # A payload that does not open is the one thing here that is logged.
+            await world.execute("UPDATE payloads SET what = set_byte(what, 3, get_byte(what, 3) # 1)")
+            broken = await request(client, key, "GET /v1/subjects/{subject}/consents", subject, record, shop.name)
+            assert broken.status_code == 500
+    logged = lines.getvalue() + caplog.text + "".join(capfd.readouterr())
+    assert "unforeseen error" in logged
+    for word in (EMAIL, subject, record.event, key, "chat-history"):
+        assert word not in logged
+
+
+async def test_answers_never_repeat_what_was_posted(client: httpx2.AsyncClient, shop: Controller) -> None:
+    key = await shop.access_key("dpo")
+    headers = {"authorization": f"Bearer {key}"}
+    for body in (
+        {"identifier": {"type": "shoe-size", "value": EMAIL}},
+        {"identifier": {"type": "email", "value": EMAIL, EMAIL: 1}},
+        {"identifier": {"type": "email"}, EMAIL: EMAIL},
+        [EMAIL],
+    ):
+        response = await client.post("/v1/subjects/lookup", json=body, headers=headers)
+        assert (response.status_code, EMAIL in response.text) == (422, False), body
+        assert response.headers["content-type"] == "application/problem+json"
+    doubled = b'{"identifier": {"type": "email", "value": "a", "value": "b"}}'
+    response = await client.post("/v1/subjects/lookup", content=doubled, headers=headers)
+    assert json.loads(response.content)["type"] == "/problems/duplicate-key"
+
+
+async def test_lookup(client: httpx2.AsyncClient, shop: Controller) -> None:
+    caller = Caller(client, await shop.access_key("reader"))
+    assert (await caller.lookup("email", EMAIL)).status_code == 404  # no identifier key yet
+    subject, _ = await posted(shop)
+    found = await caller.lookup("email", " EVE@example.com")
+    assert (found.status_code, found.json()) == (200, {"subject": subject})
+    assert (await caller.lookup("account", EMAIL)).status_code == 404
