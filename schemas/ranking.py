@@ -4,15 +4,13 @@ Invariant: the outcome depends on the set of events and their earliest received_
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from schemas.events import PERMISSIVE, parse_time
 
 
-@dataclass(frozen=True, slots=True)
-class Decided:
+class Decided(NamedTuple):
     """One answer of one event, with what ranks it. `event` is the event's dedupe name, the last tie-breaker."""
 
     purpose: str

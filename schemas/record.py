@@ -22,7 +22,7 @@ NO_PREVIOUS: Final = "0" * 64
 PartName = Literal["who", "what", "context"]
 PART_NAMES: Final[tuple[PartName, PartName, PartName]] = ("who", "what", "context")
 
-_PART_DOMAIN: Final = b"sayso/part/v1\n"
+_PART_PREFIXES: Final[dict[PartName, bytes]] = {name: b"sayso/part/v1\n%b\n" % name.encode() for name in PART_NAMES}
 _COMMITMENT_DOMAIN: Final = b"sayso/commitment/v1\n"
 
 Words = Literal["rendered", "captured", "matched", "unverified"]
@@ -121,7 +121,7 @@ def _split_signals(signals: Mapping[str, Any] | None, what: dict[str, Any], cont
 
 def part_digest(name: PartName, salt: bytes, part: bytes) -> bytes:
     r"""SHA-256("sayso/part/v1\n" ‖ name ‖ "\n" ‖ salt ‖ JSON)."""
-    return hashlib.sha256(_PART_DOMAIN + name.encode() + b"\n" + salt + part).digest()
+    return hashlib.sha256(_PART_PREFIXES[name] + salt + part).digest()
 
 
 def commitment(who: bytes, what: bytes, context: bytes) -> bytes:

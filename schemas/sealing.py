@@ -9,7 +9,7 @@ import hashlib
 import os
 import struct
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from cryptography.exceptions import InvalidSignature, InvalidTag
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -46,8 +46,7 @@ def key_id(public_key: Ed25519PublicKey | X25519PublicKey) -> bytes:
     return hashlib.sha256(public_key.public_bytes_raw()).digest()[:KEY_ID_BYTES]
 
 
-@dataclass(frozen=True, slots=True)
-class SealedBody:
+class SealedBody(NamedTuple):
     """What a message carries under the seal. Times in microseconds since 1970; `content` is SHA-256 of the event."""
 
     received_at_us: int

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from schemas.vectors.hashes import ABC, ABC_LEAVES, CT_LEAVES, consistency, inclusion
-from schemas.vectors.parts import parts
+from schemas.vectors.records import parts
 from schemas.vectors.texts import LOG, LOG_SEED, WITNESS, WITNESS_SEED, abc_text, checkpoints, log_signed, tlog_proofs
 from tests.support import oracle
 

@@ -21,6 +21,7 @@ class LedgerMetrics:
         self.set_aside = counter(registry, "sayso_ledger_dead_letters", "Messages set aside, by reason.", ("reason",))
         self.checkpoints = counter(registry, "sayso_ledger_checkpoints", "Checkpoints published.")
         self.halted = gauge(registry, "sayso_ledger_halted", "1 while the database contradicts what was signed.")
+        self.recording = gauge(registry, "sayso_ledger_recording", "1 while this ledger records and signs.")
         self.partitions_stopped = counter(
             registry, "sayso_ledger_partitions_stopped", "Partitions stopped because their position is not valid."
         )

@@ -133,6 +133,7 @@ class LedgerService:
         )
         self.halted = None
         self.metrics.halted.set(0)
+        self.metrics.recording.set(1)
         sources = make_sources(settings.stream, pool=pool, topic=settings.events_topic)
         relay = None if bootstrap is None else Relay(pool, bootstrap)
         try:
@@ -144,6 +145,7 @@ class LedgerService:
             )
             await checkpoints.sign_due()
         finally:
+            self.metrics.recording.set(0)
             closing = [source.stop() for source in sources] + ([] if relay is None else [relay.stop()])
             # A broker that is away must not keep a failed ledger from starting anew.
             async with asyncio.timeout(STOPPING_S_MAX):

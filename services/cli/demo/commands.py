@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
+from services.cli.demo import fetch
 from services.cli.demo.cast import FOLDER
 from services.cli.demo.stage import JOURNAL, Stage
 
@@ -22,7 +23,7 @@ def commands_to_paste(site: str, stage: Stage) -> str:
     for name, value in {
         "env": _short(stage.env_file),
         "folder": _short(stage.env_file.parent / JOURNAL),
-        "curl": CURL if shutil.which("curl") else f"{python} -m services.cli.demo.fetch",
+        "curl": CURL if shutil.which("curl") else f"{python} -m {fetch.__name__}",
         "python": python,
         "sayso": _short(Path(sys.executable).with_name("sayso")),
         "site": site,

@@ -129,8 +129,3 @@ SELECT high_water_id FROM deployment;
 -- Those of Sayso's roles that the cluster does not have.
 SELECT r.name FROM unnest(ARRAY['sayso_owner', 'sayso_ingest', 'sayso_ledger', 'sayso_query']) AS r (name)
 WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = r.name) ORDER BY 1;
-
--- ledger_at_work --
--- Whether a ledger is connected and has published the key that messages are sealed to.
-SELECT EXISTS (SELECT FROM sealing_keys WHERE destroyed_at IS NULL)
-    AND EXISTS (SELECT FROM pg_stat_activity WHERE application_name = 'sayso-ledger' AND datname = current_database());

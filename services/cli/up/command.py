@@ -10,7 +10,7 @@ import sys
 from asyncio.subprocess import Process
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import httpx2
 
@@ -70,12 +70,12 @@ class Embedded:
         """Raises ConfigurationError before anything is started."""
         self.say = Progress()
         self._layout = layout
-        self._postgres = EmbeddedPostgres(layout, self.say)
         self._children: list[Child] = []
         ingest = choose_port("SAYSO_INGEST_PORT", 8080)
         query = choose_port("SAYSO_QUERY_PORT", 8081, frozenset({ingest}))
         metrics = choose_port("SAYSO_LEDGER_METRICS_PORT", 8082, frozenset({ingest, query}))
         self.ports = Ports(ingest, query, metrics)
+        self._postgres = EmbeddedPostgres(layout, self.say)
         self.addresses = Addresses(
             ingest_url=f"http://{HOST}:{ingest}",
             query_url=f"http://{HOST}:{query}",
@@ -141,30 +141,28 @@ class Embedded:
         return child
 
     async def _ledger_is_ready(self) -> bool:
-        """It listens, has not halted, and published the key that messages are sealed to."""
-        halted = await _halted(self.ports.ledger_metrics)
-        if halted:
+        """It has checked the database against what was signed, and records."""
+        state = await _ledger_state(self.ports.ledger_metrics)
+        if state == "halted":
             raise ConfigurationError(
                 "the ledger has halted, because the database lacks what was signed: see docs/operations.md, "
                 f"'The ledger halted', and {self._layout.logs / 'ledger.log'}"
             )
-        if halted is None:
-            return False
-        async with admin.connect(self.addresses.admin_dsn) as connection:
-            return bool(await connection.fetchval(admin.QUERIES["ledger_at_work"]))
+        return state == "recording"
 
     async def _watch_the_ledger(self) -> None:
         """Stay; say so when the ledger halts and when it goes on."""
-        said = False
+        halted = False
         while True:
-            halted = await _halted(self.ports.ledger_metrics)
-            if halted is not None and halted != said:
-                said = halted
+            state = await _ledger_state(self.ports.ledger_metrics)
+            if state == "halted" and not halted:
                 self.say(
                     "ledger     HALTED: it neither records nor signs; events are still accepted. See log/ledger.log"
-                    if halted
-                    else "ledger     goes on"
                 )
+                halted = True
+            elif state == "recording" and halted:
+                self.say("ledger     goes on recording")
+                halted = False
             await asyncio.sleep(WATCH_PAUSE_S)
 
     async def _first_controller(self) -> None:
@@ -209,6 +207,7 @@ class Embedded:
             postgres, *services = self._children
             await asyncio.gather(*(child.stop() for child in services))
             await postgres.stop()
+            self._postgres.close()
             self.say("stopped    everything; the data stays")
 
 
@@ -220,11 +219,13 @@ async def _answers(url: str) -> bool:
             return False
 
 
-async def _halted(port: int) -> bool | None:
-    """What the ledger's metrics say; None while it does not listen."""
+async def _ledger_state(port: int) -> Literal["away", "starting", "halted", "recording"]:
+    """What the ledger's metrics say."""
     async with httpx2.AsyncClient(timeout=5, trust_env=False) as client:
         try:
-            answer = await client.get(f"http://{HOST}:{port}/metrics")
+            text = (await client.get(f"http://{HOST}:{port}/metrics")).text
         except httpx2.HTTPError:
-            return None
-    return "\nsayso_ledger_halted 1.0" in answer.text
+            return "away"
+    if "\nsayso_ledger_halted 1.0\n" in text:
+        return "halted"
+    return "recording" if "\nsayso_ledger_recording 1.0\n" in text else "starting"

@@ -13,6 +13,7 @@ import sys
 import tempfile
 from asyncio.subprocess import Process
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -203,6 +204,11 @@ class EmbeddedPostgres:
             finally:
                 await connection.close()
         return False
+
+    def close(self) -> None:
+        """Remove the socket's folder after the server has ended; it stays if anything is left in it."""
+        with suppress(OSError):
+            self._sockets.rmdir()
 
     async def set_up(self) -> None:
         """Roles, logins and the database; changes nothing when they are there."""

@@ -92,6 +92,7 @@ def _everything() -> tuple[Json, Json, Json, Json, Json]:
         "supersedes": "01930f5e-7c1e-7b1a-9c55-0d7f1f0b9a0f",
     }
     guardian = {"identifier": {"type": "cookie", "value": "g-1"}, "authorised_at": "2026-11-22T09:58:00Z"}
+    raw = {"tcf": "CPtcf", "gpp": "DBgpp", "gcm": {"ad_storage": "denied"}}
     context = {"page": "/cart", "country": "FR", "device": "mobile", "ip_truncated": "203.0.113.0/24"}
     event = {
         **_ENVELOPE,
@@ -116,7 +117,7 @@ def _everything() -> tuple[Json, Json, Json, Json, Json]:
     }
     what = _WHAT | in_what | {"marks": ["clock-ahead", "token-invalid"], "notice": notice}
     what["signals"] = {"gpc": True, "gpc_honoured": False}
-    raw = {"tcf": "CPtcf", "gpp": "DBgpp", "gcm": {"ad_storage": "denied"}}
+
     return (
         event,
         {"marks": ["clock-ahead", "token-invalid"]},
