@@ -41,6 +41,10 @@ async def close_producer(producer: Any) -> None:
     if sender.sender_task is not None:
         sender.sender_task.cancel()
         await asyncio.wait([sender.sender_task], timeout=CLOSE_TIMEOUT_S)
+    for batches in pending._batches.values():  # noqa: SLF001 - see above
+        for batch in batches:
+            # Nobody waits for it to leave the queue: an error there would only be logged as never retrieved.
+            batch.drain_ready()
     pending.fail_all(ProducerClosed())
     await _close("producer", producer)
 

@@ -33,6 +33,9 @@ REQUEST_TIMEOUT_MS: Final = 15000
 FETCH_BYTES_MAX: Final = 2 * 1024 * 1024
 # A read waits in slices, so that it soon sees a rewind or a rebalance.
 SLICE_S: Final = 0.2
+# While messages of one partition wait to be handed out, aiokafka asks the broker for the others alone, and asks nothing
+# else until that is answered: this is how long a busy partition may then have to wait for an idle one.
+FETCH_WAIT_MS: Final = 50
 GRACE_S: Final = 0.05
 CAREFUL_POLL_S: Final = 0.01
 
@@ -100,6 +103,7 @@ class KafkaSource:
             heartbeat_interval_ms=HEARTBEAT_MS,
             request_timeout_ms=REQUEST_TIMEOUT_MS,
             max_partition_fetch_bytes=FETCH_BYTES_MAX,
+            fetch_max_wait_ms=FETCH_WAIT_MS,
         )
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):

@@ -20,9 +20,11 @@ class Copy(NamedTuple):
     seq: int
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
-    """One sealed event. `epoch` is the encoded epoch header; `value` the sealed body (schemas.sealing)."""
+class Message(NamedTuple):
+    """One sealed event. `epoch` is the encoded epoch header; `value` the sealed body (schemas.sealing).
+
+    `controller` is 0 where a source does not know it (Kafka): the reader finds it by `log`.
+    """
 
     controller: int
     log: str
@@ -32,8 +34,7 @@ class Message:
     value: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Received:
+class Received(NamedTuple):
     """A message as a source read it. Headers that cannot be read leave `message` None and the raw bytes in `raw`."""
 
     copy: Copy
@@ -86,7 +87,11 @@ class Source(Protocol):
         """Connect. Raises StreamUnavailable if the transport is away."""
 
     async def read(self, most: int, wait_s: float) -> Batch | None:
-        """Up to `most` messages, or None after `wait_s` without any. Raises StreamUnavailable, PositionInvalid."""
+        """Up to `most` messages, or None after `wait_s` without any. One read at a time.
+
+        Raises StreamUnavailable (read again later), and PositionInvalid once for each partition that stops until an
+        operator decides (read again at once: the other partitions go on).
+        """
 
     async def claim(self, connection: PooledConnection, batch: Batch) -> Sequence[Received]:
         """Take the batch inside the caller's transaction. Raises PositionMoved, PositionInvalid."""

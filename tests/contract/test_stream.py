@@ -122,6 +122,16 @@ class TestStream:
         await rig.drain(await rig.source(), ids(sent))
         assert set((await rig.recorded()).values()) == {1}
 
+    async def test_what_was_read_ahead_comes_again_after_a_rewind(self, rig: Rig) -> None:
+        publisher, source = await rig.publisher(), await rig.source()
+        sent = messages(20)
+        await publisher.publish(sent)
+        assert await source.read(7, 5) is not None
+        assert await source.read(7, 5) is not None
+        await source.rewind()
+        await rig.drain(source, ids(sent))
+        assert set((await rig.recorded()).values()) == {1}
+
     async def test_a_read_that_waits_over_a_rewind_gives_what_is_valid_after_it(self, rig: Rig) -> None:
         publisher, source = await rig.publisher(), await rig.source()
         sent = messages(5)

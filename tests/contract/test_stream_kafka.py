@@ -18,6 +18,7 @@ from services.stream.protocol import Message, Received
 from tests.contract.streams import KAFKA, Rig, ids, message, messages, open_rig
 from tests.support.databases import Database, run_sql
 from tests.support.kafka import KafkaServer, make_topic
+from tests.support.wait import until
 
 pytestmark = [pytest.mark.contract, pytest.mark.kafka]
 
@@ -153,6 +154,11 @@ async def test_two_ledgers_that_begin_a_partition_at_once_do_not_both_record(rig
         loser = other.transaction()
         await loser.start()
         claiming = asyncio.create_task(two.claim(other, second))
+
+        async def waits() -> bool:
+            return bool(await rig.ledger.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"))
+
+        await until(waits, what="the second ledger waits for the first")
         await winner.commit()
         with pytest.raises(PositionMoved):
             await claiming
@@ -254,18 +260,24 @@ async def read_between_good_ones(
     return bad
 
 
-async def test_a_record_that_cannot_be_decoded_stops_nothing(rig: Rig) -> None:
-    publisher, source = await rig.publisher(), await rig.source()
-    before, inside, after = (messages(3, log=LOG_OF_PARTITION[0]) for _ in range(3))
-    await publisher.publish(before)
+async def publish_undecodable(rig: Rig, inside: list[Message]) -> None:
+    """One batch of a stranger's on partition 0, the second record of which has a header name that is not UTF-8."""
     producer = AIOKafkaProducer(bootstrap_servers=rig.bootstrap)
     await producer.start()
     batch = producer.create_batch()
     batch._builder = _DefaultRecordBatchBuilderPy(2, 0, 0, -1, -1, 0, 100_000)
-    for one, headers in zip(inside, ([], [(BadName("x"), b"")], []), strict=True):
-        batch.append(timestamp=None, key=key_of(one.log), value=one.value, headers=[*headers_of(one), *headers])
+    for at, one in enumerate(inside):
+        headers = [*headers_of(one), (BadName("x"), b"")] if at == 1 else headers_of(one)
+        batch.append(timestamp=None, key=key_of(one.log), value=one.value, headers=headers)
     await (await producer.send_batch(batch, rig.topic, partition=0))
     await producer.stop()
+
+
+async def test_a_record_that_cannot_be_decoded_stops_nothing(rig: Rig) -> None:
+    publisher, source = await rig.publisher(), await rig.source()
+    before, inside, after = (messages(3, log=LOG_OF_PARTITION[0]) for _ in range(3))
+    await publisher.publish(before)
+    await publish_undecodable(rig, inside)
     await publisher.publish(after)
     received = await rig.drain(source, ids([*before, inside[0], *after]))
     assert [one.copy.seq for one in received] == list(range(9))
@@ -274,12 +286,44 @@ async def test_a_record_that_cannot_be_decoded_stops_nothing(rig: Rig) -> None:
     assert await positions(rig) == {0: 9}
 
 
-async def test_a_log_has_one_partition(rig: Rig) -> None:
+async def test_a_record_that_cannot_be_decoded_takes_nothing_of_other_partitions_along(
+    kafka_server: KafkaServer, database: Database
+) -> None:
+    """Partitions are handed out in random order; aiokafka forgets those before the one it stumbles over."""
+    topic = make_topic(kafka_server.bootstrap, partitions=10)
+    async with open_rig(KAFKA, kafka_server.bootstrap, topic, database) as rig:
+        await publish_undecodable(rig, messages(2))
+        publisher = await rig.publisher()
+        sent = [message(log=f"log-{n}") for n in range(60)]
+        copies = await publisher.publish(sent)
+        assert len({copy.partition for copy in copies}) > 7
+        await rig.drain(await rig.source(), ids(sent))
+        assert {count for event_id, count in (await rig.recorded()).items() if event_id} == {1}
+
+
+async def test_a_log_has_the_partition_every_kafka_client_gives_it(rig: Rig) -> None:
+    """murmur2 of the key; the names are test vectors of the Java client."""
     publisher = await rig.publisher()
-    logs = [f"log-{n}" for n in range(20)]
-    copies = await publisher.publish([message(log=log) for log in logs * 3])
-    assert [copy.partition for copy in copies[:20]] * 3 == [copy.partition for copy in copies]
-    assert {copy.partition for copy in copies} == {0, 1}
+    partition_of = {"abc": 1, "21": 0, "foobar": 0, "a-little-bit-long-string": 0, "a-little-bit-longer-string": 1}
+    copies = await publisher.publish([message(log=log) for log in [*partition_of] * 3])
+    assert [copy.partition for copy in copies] == [*partition_of.values()] * 3
+
+
+async def test_a_refused_batch_is_told_and_the_next_one_goes_through(
+    kafka_server: KafkaServer, database: Database
+) -> None:
+    """The producer's sequence has a hole then: it must be replaced, or everything after it would be refused too."""
+    topic = make_topic(kafka_server.bootstrap, config={"max.message.bytes": "4000"})
+    async with open_rig(KAFKA, kafka_server.bootstrap, topic, database) as rig:
+        publisher, source = await rig.publisher(), await rig.source()
+        await publisher.publish(messages(1))
+        with pytest.raises(StreamUnavailable, match="refused"):
+            await publisher.publish([message(size=10_000)])
+        assert isinstance(publisher, KafkaPublisher)
+        await until(lambda: publisher.connected, what="the publisher connects again")
+        sent = messages(3)
+        await publisher.publish(sent)
+        await rig.drain(source, ids(sent))
 
 
 async def test_a_missing_topic_is_a_matter_of_configuration(rig: Rig) -> None:

@@ -159,6 +159,8 @@ async def test_postgres_killed_before_the_commit_gives_the_batch_again(rig: Rig,
         async with rig.ledger.acquire() as connection, connection.transaction():
             assert len(await source.claim(connection, batch)) == len(batch.received)
             servers.postgres.kill9()
+            # The postmaster is dead, but this connection's backend could still commit until it notices.
+            await until(connection.is_closed, what="the backend ends")
     await asyncio.to_thread(servers.postgres.restart)
     await source.rewind()
     await rig.drain(source, ids(sent), deadline_s=30)
