@@ -60,13 +60,13 @@ def _parse(raw: bytes) -> Any:
 
 def check_depth(value: Any) -> None:
     """Raise TooDeep if `value` nests more than JSON_DEPTH_MAX levels; iterative, so no input exhausts the stack."""
-    level = [value]
-    for _ in range(JSON_DEPTH_MAX + 1):
+    level = [value] if isinstance(value, (dict, list)) else []
+    for _ in range(JSON_DEPTH_MAX):
         level = [
             child
             for node in level
-            if isinstance(node, (dict, list))
             for child in (node.values() if isinstance(node, dict) else node)
+            if isinstance(child, (dict, list))
         ]
         if not level:
             return

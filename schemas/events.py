@@ -92,6 +92,14 @@ def _is_a_time(text: str) -> str:
     return text
 
 
+def _is_true(value: bool) -> bool:  # noqa: FBT001 - it is a validator, and this is the value
+    if not value:
+        raise ValueError("only true")
+    return value
+
+
+# Not Literal[True]: that would also take 1 and 1.0, which equal it in Python, and write them into a record.
+OnlyTrue = Annotated[bool, AfterValidator(_is_true), Field(json_schema_extra={"const": True})]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=limits.NAME_CHARS_MAX)]
 Uuid = Annotated[str, Field(pattern=r"^[0-9a-f]{8}-[0-9a-f]{4}-[1-8][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$")]
 Time = Annotated[str, Field(pattern=_RFC3339_UTC), AfterValidator(_is_a_time)]
@@ -180,7 +188,7 @@ class Signals(_Closed):
     tcf: Annotated[str, Field(max_length=limits.SIGNAL_CHARS_MAX)] | None = None
     gpp: Annotated[str, Field(max_length=limits.SIGNAL_CHARS_MAX)] | None = None
     gcm: Annotated[dict[Name, Literal["granted", "denied"]], Field(max_length=16)] | None = None
-    gpc: Literal[True] | None = None  # true or absent: absence is no preference
+    gpc: OnlyTrue | None = None  # true or absent: absence is no preference
     gpc_honoured: bool | None = None
 
 

@@ -42,7 +42,8 @@ class NoticeController(_Closed):
 class NoticeContent(_Closed):
     """Everything that was shown."""
 
-    v: Literal[1]
+    # Not Literal[1]: that would also take true and 1.0, which equal it in Python.
+    v: Annotated[int, Field(ge=1, le=1)]
     notice_id: Name
     version: Text
     language: Language

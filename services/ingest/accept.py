@@ -32,6 +32,7 @@ from services.http import pointer_of, schema_names
 from services.ingest.auth import Caller
 from services.ingest.notices import NoticeTokens
 from services.ingest.reading import Readable
+from services.ingest.shapes import Shapes
 from services.ingest.sites import Words as SiteWords
 
 LATE_AFTER_S: Final = 24 * 3600
@@ -62,13 +63,17 @@ def _bounds(now_s: int) -> tuple[str, str]:
     return ahead, late
 
 
-def judge(event: Readable, caller: Caller, site: SiteWords, tokens: NoticeTokens, now: Moment) -> Reception:
+def judge(
+    event: Readable, caller: Caller, site: SiteWords, tokens: NoticeTokens, shapes: Shapes, now: Moment
+) -> Reception:
     """What ingest adds to the event. Raises the problem that keeps it out.
 
     1. The schema; 2. what this caller may say; 3. the clock; 4. the words; 5. whether the site knows what is named.
     """
     value = event.value
-    check_schema(event)
+    if not shapes.knows(event):
+        check_schema(event)
+        shapes.learn(event)
     _check_caller(value, caller)
     data = value["data"]
     marks: list[Mark] = []

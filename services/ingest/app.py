@@ -28,6 +28,7 @@ from services.ingest.intake import Intake
 from services.ingest.notices import NoticeTokens
 from services.ingest.openapi import describe_events
 from services.ingest.settings import IngestSettings
+from services.ingest.shapes import Shapes
 from services.ingest.sites import Sites
 from services.ingest.waiting import Waiting
 from services.keys import read_secret, signing_key
@@ -41,6 +42,7 @@ ROLE: Final = "sayso_ingest"
 REFRESH_S: Final = 20.0
 START_POLL_S: Final = 0.5
 START_LOG_S: Final = 5.0
+CLOSE_S: Final = 3.0
 
 
 class IngestState(TypedDict):
@@ -98,7 +100,7 @@ class IngestApp:
     async def _start(self, stack: AsyncExitStack) -> Mapping[str, Any]:
         settings = self._settings
         pool = await _when_ready(settings, self._epochs)
-        stack.push_async_callback(pool.close)
+        stack.push_async_callback(_close, pool)
         publisher = make_publisher(settings.stream, pool=pool, topic=settings.events_topic)
         await publisher.start()
         stack.push_async_callback(publisher.stop)
@@ -110,7 +112,7 @@ class IngestApp:
         for work in (waiting.run(), _keep_fresh(self._epochs, pool)):
             task = asyncio.create_task(work)
             stack.push_async_callback(_end, task)
-        intake = Intake(sites, self._tokens, self._epochs, publisher, waiting, self._event_id_key)
+        intake = Intake(sites, self._tokens, Shapes(), self._epochs, publisher, waiting, self._event_id_key)
         state = IngestState(
             pool=pool,
             epochs=self._epochs,
@@ -170,6 +172,15 @@ async def _keep_fresh(epochs: Epochs, pool: Pool) -> None:
             get_logger().warning("database away", dependency="registration", error=type(error).__name__)
         except Exception as error:  # noqa: BLE001 - whatever it is, it must not be the last look
             get_logger().error("registration could not be read", **describe(error))
+
+
+async def _close(pool: Pool) -> None:
+    """A Postgres that does not answer must not keep the process from ending."""
+    try:
+        async with asyncio.timeout(CLOSE_S):
+            await pool.close()
+    except TimeoutError:
+        pool.terminate()
 
 
 async def _end(task: asyncio.Task[None]) -> None:

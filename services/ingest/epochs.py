@@ -55,11 +55,7 @@ class Epochs:
         """The epoch to seal with now. Raises StreamAway while something is missing."""
         epoch = self._epoch
         now_us = time.time_ns() // 1000
-        if (
-            epoch is None
-            or epoch.sealed >= EPOCH_MESSAGES_MAX
-            or now_us - epoch.created_at_us >= EPOCH_LIFE_S * 1_000_000
-        ):
+        if epoch is None or epoch.sealed > _SEALED_MAX or now_us - epoch.created_at_us >= EPOCH_LIFE_S * 1_000_000:
             epoch = self._epoch = self._begin(now_us)
         return epoch
 

@@ -18,6 +18,7 @@ from services.ingest.auth import Caller
 from services.ingest.epochs import Epochs
 from services.ingest.notices import NoticeTokens
 from services.ingest.reading import Read, Readable
+from services.ingest.shapes import Shapes
 from services.ingest.sites import Sites, Words
 from services.ingest.waiting import Place, Settled, Waiter, Waiting
 from services.keys import event_mac
@@ -48,6 +49,7 @@ class Intake:
 
     sites: Sites
     tokens: NoticeTokens
+    shapes: Shapes
     epochs: Epochs
     publisher: Publisher
     waiting: Waiting
@@ -82,7 +84,7 @@ class Intake:
         if isinstance(event, Problem):
             return event
         try:
-            return judge(event, caller, words, self.tokens, now)
+            return judge(event, caller, words, self.tokens, self.shapes, now)
         except Problem as problem:
             return problem
 

@@ -20,6 +20,7 @@ from schemas.notices import notice_bytes, notice_hash
 from schemas.sealing import EpochHeader, SealedBody, open_message
 from services.ingest.app import IngestApp, create_app
 from services.ingest.settings import IngestSettings
+from services.ingest.whole_answers import WholeAnswers
 from services.keys import make_secret, sealing_key, secret_digest
 from services.observability import configure_logging
 from tests.support.databases import Database, SchemaTemplate, drop_database
@@ -119,7 +120,13 @@ class Shop:
         """Serve on a free port until the block ends."""
         self.app = create_app(self.settings(**changes))
         config = uvicorn.Config(
-            self.app, port=0, lifespan="on", log_config=None, access_log=False, timeout_graceful_shutdown=2
+            self.app,
+            port=0,
+            http=WholeAnswers,
+            lifespan="on",
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=2,
         )
         server = uvicorn.Server(config)
         task = asyncio.create_task(server.serve())

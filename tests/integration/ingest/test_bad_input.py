@@ -92,6 +92,8 @@ BAD: dict[str, tuple[Callable[[], bytes], int, str, str | None]] = {
     "30 February": (lambda: changed(time="2026-02-30T10:00:00Z"), 422, "invalid-value", "/time"),
     "text too long": (lambda: changed(context=text("x" * 513)), 422, "invalid-value", "/data/context/page"),
     "GPC is no preference": (lambda: changed(signals={"gpc": False}), 422, "invalid-value", "/data/signals/gpc"),
+    "GPC as a number": (lambda: changed(signals={"gpc": 1}), 422, "wrong-type", "/data/signals/gpc"),
+    "GPC as a float": (lambda: changed(signals={"gpc": 1.0}), 422, "float-not-allowed", "/data/signals/gpc"),
     "a grant in a refusal": (lambda: changed(type="consent.refused"), 422, "contradictory-event", ""),
     "no decision": (lambda: without("data", "decisions"), 422, "contradictory-event", ""),
     "a ground that is not asked": (lambda: changed(decisions=decision(legal_basis="contract")), 422, "contradictory-event", "/data/decisions/0"),

@@ -1,4 +1,4 @@
-"""What fsck recomputes against the slow tree of the oracle, and its quick reading of entries against the careful one."""
+"""What fsck recomputes against the slow tree of the oracle, and its quick reading of entries against the careful."""
 
 import hashlib
 
@@ -20,7 +20,8 @@ LEAVES = [hashlib.sha256(b"%d" % n).digest() for n in range(70_000)]
 
 def grown(size: int) -> tuple[Growth, dict[tuple[int, int], bytes], dict[int, bytes]]:
     """A tree of `size` leaves, its tiles above level 0, and the root at each end of a chunk."""
-    growth, tiles, roots = Growth(), {}, {0: EMPTY_ROOT}
+    growth, roots = Growth(), {0: EMPTY_ROOT}
+    tiles: dict[tuple[int, int], bytes] = {}
     for first in range(0, size, CHUNK):
         last = min(first + CHUNK, size)
         tiles |= {(level, tile): content for level, tile, content in growth.add(LEAVES[first:last])}
@@ -70,6 +71,10 @@ def prevs_of(entries: list[bytes]) -> bytes:
     return b"".join([bytes(32), *(leaf_hash(entry) for entry in entries[:-1])])
 
 
+def flipped(entry: bytes, at: int, bit: int) -> bytes:
+    return entry[:at] + bytes([entry[at] ^ 1 << bit]) + entry[at + 1 :]
+
+
 def read(entries: list[bytes], prevs: bytes) -> bool:
     return EntryFormat(ORIGIN, frozenset({NOTICE})).all_well(entries, 0, prevs)
 
@@ -82,15 +87,28 @@ def test_well_formed_entries_are_read_at_once_and_have_no_problems() -> None:
 
 
 def test_no_byte_of_an_entry_can_change_unseen() -> None:
-    """Where the quick reading lets a byte pass (a commitment, a ref), the next entry's prev does not."""
+    """What the quick reading lets pass by itself (another hash in a commitment), the next entry's prev does not."""
     entries = entries_of(6)
     for index in range(5):
         for at in range(len(entries[index])):
-            for bit in range(8):
-                raw = entries[index]
-                changed = [*entries]
-                changed[index] = raw[:at] + bytes([raw[at] ^ 1 << bit]) + raw[at + 1 :]
-                assert not read(changed, prevs_of(changed)), (index, at, bit)
+            changed = [*entries]
+            changed[index] = flipped(entries[index], at, at % 8)
+            assert not read(changed, prevs_of(changed)), (index, at)
+
+
+def test_the_quick_reading_accepts_what_the_careful_one_has_nothing_against() -> None:
+    """On the last entry, which no prev protects: every single bit."""
+    entries = entries_of(6)
+    accepted = 0
+    for at in range(len(entries[5])):
+        for bit in range(8):
+            changed = [*entries[:5], flipped(entries[5], at, bit)]
+            careful = EntryFormat(ORIGIN, frozenset({NOTICE}))
+            problems = [careful.problems(entry, index) for index, entry in enumerate(changed)]
+            well = problems == [[]] * 6 and prev_of(changed[5]) == leaf_hash(entries[4])
+            assert read(changed, prevs_of(changed)) == well, (at, bit)
+            accepted += well
+    assert accepted > 100, "nothing was ever accepted"
 
 
 @pytest.mark.parametrize(

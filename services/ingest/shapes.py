@@ -1,0 +1,57 @@
+"""The schema check, remembered by shape: what a site's events have in common is validated once.
+
+A shape is an event's canonical JSON with the id, the time and the identifiers' values left empty. The schema looks at
+those three by themselves only, so an event whose shape has passed passes if they do (tests/property/test_shapes.py).
+"""
+
+from typing import Any, Final
+
+from pydantic import TypeAdapter
+
+from schemas.canonical import canonical_json
+from schemas.events import IdentifierValue, Time, Uuid
+from services.ingest.reading import Readable
+
+# Together at most 8 MiB. Who posts ever new shapes only makes the check as slow as it is without this.
+SHAPES_MAX: Final = 2048
+SHAPE_BYTES_MAX: Final = 4096
+
+_VARIABLE: Final = TypeAdapter(tuple[Uuid, Time, list[IdentifierValue]]).validator
+
+
+class Shapes:
+    """Shapes that the schema takes. Used on one event loop."""
+
+    def __init__(self) -> None:
+        self._known: set[bytes] = set()
+
+    def knows(self, event: Readable) -> bool:
+        """Whether the schema takes the event, for all we know by its shape; False says: look."""
+        shape = shape_of(event.value)
+        return shape is not None and shape in self._known
+
+    def learn(self, event: Readable) -> None:
+        """Remember the shape of an event that the schema took."""
+        shape = shape_of(event.value)
+        if shape is not None and len(shape) <= SHAPE_BYTES_MAX:
+            if len(self._known) >= SHAPES_MAX:
+                self._known.clear()
+            self._known.add(shape)
+
+
+def shape_of(value: Any) -> bytes | None:
+    """None if the event has none: something that a shape leaves empty is missing, or is not as the schema wants it."""
+    try:
+        data = value["data"]
+        emptied = {**value, "id": "", "time": ""}
+        identifiers = []
+        if "subject" in data:
+            subject = data["subject"]
+            identifiers = subject["identifiers"]
+            hidden = [{**identifier, "value": ""} for identifier in identifiers]
+            emptied["data"] = {**data, "subject": {**subject, "identifiers": hidden}}
+        values = [identifier["value"] for identifier in identifiers]
+        sound = _VARIABLE.isinstance_python((value["id"], value["time"], values), strict=True)
+    except (KeyError, TypeError, IndexError):
+        return None
+    return canonical_json(emptied) if sound else None
