@@ -62,11 +62,13 @@ async def create_pool(
     role: str,
     size: int,
     application: str,
+    lock_timeout_s: int = 0,
     on_connect: Callable[[Connection], Awaitable[None]] | None = None,
 ) -> Pool:
     """Open a pool whose connections take on `role` and refuse to work without durable commits.
 
-    `on_connect` runs on every new connection and may refuse it. Raises ConfigurationError if fsync is off.
+    `lock_timeout_s` 0 waits for locks as long as it takes. `on_connect` runs on every new connection and may refuse it.
+    Raises ConfigurationError if fsync is off.
     """
 
     async def prepare(connection: Connection) -> None:
@@ -88,6 +90,7 @@ async def create_pool(
             "application_name": application,
             # A stalled process must not keep the heads locked: the server ends its transaction, another takes over.
             "idle_in_transaction_session_timeout": f"{IDLE_IN_TRANSACTION_S}s",
+            "lock_timeout": f"{lock_timeout_s}s",
         },
     )
 

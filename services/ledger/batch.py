@@ -4,11 +4,12 @@ Two ledgers on one log may take turns; never a fork, a duplicate, or a position 
 position or inbox rows, heads by (controller, log), subjects by id.
 """
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import groupby
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 import asyncpg
@@ -18,17 +19,22 @@ from schemas.errors import LedgerHalted
 from schemas.ranking import Decided, decided_by
 from schemas.topics import RECORDS_TOPIC, DeadLetterReason
 from services.keys import ControllerKeys, content_mac
-from services.ledger.chain import Head, chain
+from services.ledger.chain import Chained, Head, chain
 from services.ledger.opening import Opened, SetAside
 from services.ledger.projection import project
 from services.ledger.registry import Log
+from services.ledger.rows import state_row
 from services.ledger.store import Row, Store
-from services.ledger.subjects import Resolved, SubjectVanished, resolve, unwrap
+from services.ledger.subjects import Resolved, SubjectKey, SubjectVanished, resolve, unwrap
 from services.ledger.tree import TreeEdge, edge_tiles
+from services.ledger.writes import Writes
 from services.postgres import PooledConnection
 from services.stream.protocol import Batch, Source
 
 LogId = tuple[int, int]
+
+# Events chained before the connection gets a turn to send what is written already.
+CHAIN_AT_ONCE: Final = 64
 
 # Errors after which the same batch is simply done again: another writer was faster, and now its rows can be seen.
 DO_AGAIN: Final = (
@@ -156,13 +162,14 @@ class Recording:
         fresh, to_project = await self._drop_known(log, events)
         # (4) Resolve subjects, lock them, make keys.
         resolved = await resolve(self._store, self._keys, log, fresh)
-        await self._store.copy_subjects(resolved.new_subjects)
-        await self._store.copy_identifiers(resolved.new_identifiers)
-        # (5) and (6) Build and write, log by log: the chain is the log's, the subjects are the controller's.
-        by_log = sorted(fresh, key=lambda o: o.log.log)
-        for _, group in groupby(by_log, key=lambda o: o.log.log):
-            await self._append(list(group), resolved)
-        await self._write_state(log.controller, fresh, resolved)
+        async with Writes() as writes:
+            writes.put(lambda: self._store.copy_subjects(resolved.new_subjects))
+            writes.put(lambda: self._store.copy_identifiers(resolved.new_identifiers))
+            # (5) and (6) Build and write, log by log: the chain is the log's, the subjects are the controller's.
+            by_log = sorted(fresh, key=lambda o: o.log.log)
+            for _, group in groupby(by_log, key=lambda o: o.log.log):
+                await self._append(list(group), resolved, writes)
+            self._write_state(log.controller, fresh, resolved, writes)
         for subject in sorted(to_project):
             await project(self._store, self._keys, self._event_id_key, (log.controller, log.controller_name), subject)
 
@@ -208,52 +215,52 @@ class Recording:
             SetAside(opened.received, reason, opened.log.controller, opened.event, opened.identifiers)
         )
 
-    async def _append(self, events: list[Opened], resolved: Resolved) -> None:
-        log = events[0].log
+    async def _append(self, events: list[Opened], resolved: Resolved, writes: Writes) -> None:
+        log, store = events[0].log, self._store
         key = log.controller, log.log
-        chained = chain(log, self._heads[key], ((o, resolved.of(o)) for o in events), datetime.now(UTC))
+        standing, now = self._heads[key], datetime.now(UTC)
+        chained = Chained(Head(standing.size, standing.prev, standing.recorded_at))
+        for start in range(0, len(events), CHAIN_AT_ONCE):
+            # Let the writes go on.
+            await asyncio.sleep(0)
+            chain(log, chained, [(o, resolved.of(o)) for o in events[start : start + CHAIN_AT_ONCE]], now)
         appended = self.edges[key].edge.append(chained.leaves)
-        await self._store.copy_records(chained.records)
-        await self._store.copy_payloads(chained.payloads)
-        await self._store.copy_dedupe(chained.dedupe)
-        await self._store.write_tiles(*key, appended.tiles)
         head = chained.head
-        await self._store.move_head(*key, (head.size, appended.root, head.prev, head.recorded_at))
-        if self._announce:
-            places = [{"id": o.what["id"], "index": row[2]} for o, row in zip(events, chained.records, strict=True)]
-            value = orjson.dumps({"log": log.origin, "events": places})
-            await self._store.put_in_outbox(log.controller, RECORDS_TOPIC, log.name, value)
+        writes.put(lambda: store.copy_records(chained.records))
+        writes.put(lambda: store.copy_payloads(chained.payloads))
+        writes.put(lambda: store.copy_dedupe(chained.dedupe))
+        moved = head.size, appended.root, head.prev, head.recorded_at
+        announcement = (RECORDS_TOPIC, log.name, _places(log, standing.size, events)) if self._announce else None
+        writes.put(lambda: store.append(key, moved, appended.tiles, announcement))
+        await asyncio.sleep(0)
         self._heads[key] = head
         self.edges[key] = Edge(appended.edge, appended.root)
         self.counts.recorded += len(events)
 
-    async def _write_state(self, controller: int, events: Sequence[Opened], resolved: Resolved) -> None:
+    def _write_state(self, controller: int, events: Sequence[Opened], resolved: Resolved, writes: Writes) -> None:
         """Fold this batch's answers, then COPY those of new subjects and put the others against what stands."""
-        folded: dict[tuple[UUID, str, str], Decided] = {}
-        new: set[UUID] = set()
+        folded: dict[tuple[bytes, str, str], tuple[SubjectKey, Decided]] = {}
         for opened in events:
             if opened.identifier is None:
                 continue
             subject = resolved.of(opened)
-            if subject.is_new:
-                new.add(subject.subject)
             for answer in opened.decided:
                 key = subject.subject, answer.purpose, answer.legal_basis
                 standing = folded.get(key)
-                if standing is None or answer.order > standing.order:
-                    folded[key] = answer
-        rows: list[tuple[Any, ...]] = []
-        known: list[tuple[UUID, Decided]] = []
-        for (subject_id, purpose, basis), answer in folded.items():
-            if subject_id in new:
-                rows.append((controller, subject_id, purpose, basis, answer.decision, answer.rank, answer.event))
+                if standing is None or answer.order > standing[1].order:
+                    folded[key] = subject, answer
+        rows: list[bytes] = []
+        known: list[tuple[bytes, Decided]] = []
+        for subject, answer in folded.values():
+            if subject.is_new:
+                texts = answer.purpose, answer.legal_basis, answer.decision
+                rows.append(state_row(controller, subject.subject, texts, answer.rank, answer.event))
             else:
-                known.append((subject_id, answer))
-        if rows:
-            await self._store.copy_state(rows)
+                known.append((subject.subject, answer))
+        writes.put(lambda: self._store.copy_state(rows))
         if known:
             known.sort(key=lambda item: (item[0], item[1].purpose, item[1].legal_basis))
-            await self._store.write_state(controller, known)
+            writes.put(lambda: self._store.write_state(controller, known))
 
     async def _set_aside(self, aside: SetAside) -> None:
         copy, message = aside.received.copy, aside.received.message
@@ -277,3 +284,9 @@ class Recording:
             )
         )
         self.counts.set_aside.append(aside.reason)
+
+
+def _places(log: Log, first: int, events: Sequence[Opened]) -> bytes:
+    """The message on sayso.records.v1: which event went where."""
+    places = [{"id": opened.what["id"], "index": index} for index, opened in enumerate(events, first)]
+    return orjson.dumps({"log": log.origin, "events": places})

@@ -5,8 +5,9 @@ checkpoint of size 0; of two ledgers at most one publishes for a size.
 """
 
 import asyncio
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -16,12 +17,15 @@ from schemas.merkle import EMPTY_ROOT, HASH_BYTES, leaf_hash
 from schemas.note import log_key
 from services.keys import ControllerKeys, make_secret, signing_key
 from services.ledger.high_water import HighWater
-from services.ledger.store import Row, Store
+from services.ledger.store import Store
 from services.ledger.tree import TreeEdge, edge_tiles
 from services.postgres import Pool
 
 # Entries read back at a time: a tile's worth keeps memory flat and gives the recorder its turns.
 READ_BACK: Final = 256
+
+# A row of `heads_to_sign`: controller, log, name, origin, size, root, signed_size.
+Head = Mapping[str, Any]
 
 
 class Checkpoints:
@@ -62,10 +66,15 @@ class Checkpoints:
             rows = await Store(connection).heads_to_sign()
         published = 0
         for row in rows:
-            published += await self._sign(row)
+            head = dict(row)
+            if head["signed_size"] is None and head["size"]:
+                # Opened and recorded to between two rounds: its first checkpoint is still that of the empty log.
+                published += await self._sign(head | {"size": 0, "root": EMPTY_ROOT})
+                head["signed_size"] = 0
+            published += await self._sign(head)
         return published
 
-    async def _sign(self, head: Row) -> bool:
+    async def _sign(self, head: Head) -> bool:
         """Publish one checkpoint.
 
         (1) Re-read and re-hash what is new; (2) fsync the high-water mark; (3) sign; (4) compare-and-swap and publish.
@@ -87,7 +96,7 @@ class Checkpoints:
         self._verified[key] = edge
         return True
 
-    def _signed(self, head: Row, checkpoint: Checkpoint) -> str:
+    def _signed(self, head: Head, checkpoint: Checkpoint) -> str:
         path = self._key_path(head["name"])
         if not path.exists():
             raise ConfigurationError(
@@ -95,7 +104,7 @@ class Checkpoints:
             )
         return signed_checkpoint(checkpoint, signing_key(path))
 
-    async def _read_back(self, store: Store, head: Row) -> TreeEdge:
+    async def _read_back(self, store: Store, head: Head) -> TreeEdge:
         """Extend what was verified by what storage gives back; chain and tiles must agree with it."""
         key = head["controller"], head["log"]
         edge = self._verified.get(key)
@@ -123,7 +132,7 @@ class Checkpoints:
             edge = appended.edge
         return edge
 
-    async def _signed_edge(self, store: Store, head: Row) -> TreeEdge:
+    async def _signed_edge(self, store: Store, head: Head) -> TreeEdge:
         """The edge at the last checkpoint, from tiles that must make its signed root."""
         last = await store.last_checkpoint(head["controller"], head["log"])
         if last is None:

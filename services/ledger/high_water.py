@@ -5,6 +5,7 @@ it (a restored dump, a promoted lagging replica) is refused, so two roots for on
 Trust: whoever can write this directory can disarm the check; keep it beside the signing keys.
 """
 
+import asyncio
 import fcntl
 import hashlib
 import os
@@ -116,8 +117,10 @@ class HighWater:
         1. The database must be bound to this directory (or have signed nothing: then it is bound now);
         2. for each mark, the log must exist and be at least as long; 3. its tiles must make the marked root.
         """
+        # As they lie on disk, because another ledger may have signed since this one last looked.
+        _, marks = await asyncio.to_thread(read_high_water, self._directory)
         bound = await store.high_water_id()
-        if bound is None and not self._marks:
+        if bound is None and not marks:
             await store.adopt_high_water(self.id)
             bound = await store.high_water_id()
         if bound != self.id:
@@ -125,10 +128,13 @@ class HighWater:
                 "this database and this high-water directory do not belong together: several ledgers must share one "
                 "directory, and a restored database needs a successor log; see docs/operations.md, 'The ledger halted'"
             )
-        for mark in self._marks.values():
+        for mark in marks.values():
             await self._check_mark(store, mark)
         signed = await store.signed_logs()
-        if missing := [origin for origin in signed if origin not in self._marks]:
+        if not signed.keys() <= marks.keys():
+            # A log signed for the first time in between: its mark was there before its checkpoint.
+            _, marks = await asyncio.to_thread(read_high_water, self._directory)
+        if missing := signed.keys() - marks.keys():
             raise LedgerHalted(f"the high-water mark of {len(missing)} signed logs is missing: restore the directory")
 
     async def _check_mark(self, store: Store, mark: Checkpoint) -> None:

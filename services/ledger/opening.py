@@ -7,8 +7,9 @@ publisher is trusted to be the registered process it signed as, not to send sens
 import asyncio
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any, Final
 
 import orjson
@@ -23,37 +24,45 @@ from schemas.ranking import Decided, decided_by
 from schemas.record import SALT_BYTES, Parts, commitment, format_time, part_digest
 from schemas.sealing import EpochHeader, SealedBody, key_id, open_message
 from schemas.topics import DeadLetterReason
-from services.keys import ControllerKeys, event_mac, identifier_mac
+from services.keys import ControllerKeys, Naming, event_naming, identifier_text
 from services.ledger.registry import Log, Registry
 from services.stream.protocol import Message, Received
 
-# Let the transaction of the batch before go on after this many events of uninterrupted work.
-YIELD_EVERY: Final = 32
+# Let the transaction of the batch before go on after this many events of uninterrupted work. A statement waits for
+# about three such turns: with many more events in one, this batch would be open before the costly statements begin.
+YIELD_EVERY: Final = 8
 EPOCHS_CACHED_MAX: Final = 4096
+DECISIONS_REMEMBERED_MAX: Final = 4096
 
 _EPOCH_START: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_SALTS_BYTES: Final = 3 * SALT_BYTES
+_NO_SALTS: Final = b"", b"", b""
 _IDENTIFIERS: Final = TypeAdapter(list[Identifier]).validator
 _DECISIONS: Final = TypeAdapter(list[PurposeDecision]).validator
 
 
 @dataclass(slots=True)
 class Opened:
-    """A message that may be recorded. `identifier` is the strongest identifier's name, None without a subject."""
+    """A message that may be recorded. `identifiers` are names, the strongest first, empty without a subject."""
 
     received: Received
     log: Log
     event: bytes
     content: bytes
     parts: Parts
-    salts: tuple[bytes, bytes, bytes]
-    commitment: str
     entry_class: str
     notice: str | None
-    identifier: bytes | None
     identifiers: list[bytes]
     received_at: datetime
     what: dict[str, Any]
-    decided: list[Decided] = field(default_factory=list)
+    decided: list[Decided]
+    salts: tuple[bytes, bytes, bytes] = _NO_SALTS
+    commitment: str = ""
+
+    @property
+    def identifier(self) -> bytes | None:
+        """The name of the strongest identifier."""
+        return self.identifiers[0] if self.identifiers else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +96,10 @@ class Opener:
         self._event_id_key = event_id_key
         self._controller_keys = controller_keys
         self._epochs: dict[bytes, _EpochKey] = {}
-        # Secrets of identifier names by controller, for the batch at hand only: asking ControllerKeys looks at a file.
-        self._identifier_keys: dict[str, bytes] = {}
+        # By controller, for the batch at hand only: how its events and its identifiers are named.
+        self._namings: dict[str, tuple[Naming, Naming]] = {}
+        # Canonical decisions that the schema took: a site's visitors give few different answers.
+        self._valid_decisions: set[bytes] = set()
         self._generation = 0
 
     async def open_all(self, received: Sequence[Received]) -> list[Opened | SetAside]:
@@ -100,12 +111,15 @@ class Opener:
             # A publisher may have been revoked: every header is verified again.
             self._epochs.clear()
             self._generation = self._registry.generation
-        self._identifier_keys.clear()
+        self._namings.clear()
         outcome: list[Opened | SetAside] = []
+        # The salts of all at once: asking the kernel event by event is a twentieth of the work.
+        random = os.urandom(_SALTS_BYTES * len(received))
         for number, item in enumerate(received):
             if number % YIELD_EVERY == YIELD_EVERY - 1:
                 await asyncio.sleep(0)
-            outcome.append(self.open(item))
+            at = number * _SALTS_BYTES
+            outcome.append(self.open(item, random[at : at + _SALTS_BYTES]))
         unknown = [o for o in outcome if isinstance(o, Opened) and "notice" in o.what and o.notice is None]
         if unknown:
             await self._registry.refresh(missed=True)
@@ -121,23 +135,35 @@ class Opener:
             return True
         return message.epoch not in self._epochs and self._registry.publisher(message.epoch[1:9]) is None
 
-    def open(self, received: Received) -> Opened | SetAside:
-        """Open one message: 1. place it; 2. open the epoch and the seal; 3. check the parts; 4. commit to them."""
+    def open(self, received: Received, random: bytes) -> Opened | SetAside:
+        """Open one message: 1. place it; 2. open the epoch and the seal; 3. check the parts; 4. commit to them.
+
+        `random` is what the three salts are made of, never used again.
+        """
         message = received.message
         if message is None:
             return SetAside(received, DeadLetterReason.HEADERS_INVALID)
         log = self._registry.log(message.log)
         if log is None:
             return SetAside(received, DeadLetterReason.LOG_UNKNOWN)
-        event = event_mac(self._event_id_key, log.controller_name, message.event_id)
+        events, identifiers = self._namings.get(log.controller_name) or self._naming_of(log)
+        event = events.name(message.event_id.encode())
         if message.site not in log.sites:
             return SetAside(received, DeadLetterReason.SITE_UNKNOWN, log.controller, event)
         try:
             key = self._epoch_key(message.epoch)
             body = open_message(key.cipher, key.epoch, message.log, message.site, message.event_id, message.value)
-            return self._check(received, message, log, event, key, body)
+            opened = self._check((received, message, log), event, identifiers, key, body)
         except SealError as error:
             return SetAside(received, DeadLetterReason(error.reason), log.controller, event)
+        _commit(opened, random)
+        return opened
+
+    def _naming_of(self, log: Log) -> tuple[Naming, Naming]:
+        secret = self._controller_keys.create_identifier_key(log.controller_name)
+        naming = event_naming(self._event_id_key, log.controller_name), Naming(secret)
+        self._namings[log.controller_name] = naming
+        return naming
 
     def _epoch_key(self, header: bytes) -> _EpochKey:
         known = self._epochs.get(header)
@@ -156,45 +182,51 @@ class Opener:
         return opened
 
     def _check(
-        self, received: Received, message: Message, log: Log, event: bytes, key: _EpochKey, body: SealedBody
+        self, placed: tuple[Received, Message, Log], event: bytes, identifiers: Naming, key: _EpochKey, body: SealedBody
     ) -> Opened:
+        received, message, log = placed
         parts = body.parts
         try:
-            received_at = _EPOCH_START + timedelta(microseconds=body.received_at_us)
             who, what, context = orjson.loads(parts.who), orjson.loads(parts.what), orjson.loads(parts.context)
             if (canonical_json(who), canonical_json(what), canonical_json(context)) != parts:
                 raise SealError(DeadLetterReason.PARTS_INVALID)
-            placed = what["id"] == message.event_id and what["site"] == message.site
-            if not placed or what["received_at"] != format_time(received_at):
+            second, microsecond = divmod(body.received_at_us, 1_000_000)
+            received_at, written = _second(second)
+            if what["received_at"] != f"{written}.{microsecond:06d}Z":
+                raise SealError(DeadLetterReason.PARTS_INVALID)
+            if what["id"] != message.event_id or what["site"] != message.site:
                 raise SealError(DeadLetterReason.PARTS_INVALID)
             if what["type"] not in key.types:
                 raise SealError(DeadLetterReason.TYPE_NOT_ALLOWED)
-            names = self._identifier_names(log, who)
             parse_time(what["time"])
             if "decisions" in what:
-                _DECISIONS.validate_python(what["decisions"])
-            opened = _commit(received, log, event, body, what)
-            opened.identifiers = names
-            opened.identifier = names[0] if names else None
-            opened.received_at = received_at
-            opened.decided = decided_by(what, received_at, event)
-            opened.notice = self._known_notice(log, what)
+                self._check_decisions(what["decisions"])
+            received_at = received_at.replace(microsecond=microsecond)
+            return Opened(
+                received=received,
+                log=log,
+                event=event,
+                content=body.content,
+                parts=parts,
+                entry_class=entry_class(what["type"]),
+                notice=self._known_notice(log, what),
+                identifiers=_identifier_names(identifiers, who),
+                received_at=received_at,
+                what=what,
+                decided=decided_by(what, received_at, event),
+            )
         except (ValidationError, KeyError, TypeError, AttributeError, ValueError, OverflowError):
             raise SealError(DeadLetterReason.PARTS_INVALID) from None
-        return opened
 
-    def _identifier_names(self, log: Log, who: dict[str, Any]) -> list[bytes]:
-        """Names of the identifiers, the strongest first."""
-        if "identifiers" not in who:
-            return []
-        identifiers = _IDENTIFIERS.validate_python(who["identifiers"])
-        secret = self._identifier_keys.get(log.controller_name)
-        if secret is None:
-            secret = self._controller_keys.create_identifier_key(log.controller_name)
-            self._identifier_keys[log.controller_name] = secret
-        if len(identifiers) > 1:
-            identifiers.sort(key=lambda identifier: -IDENTIFIER_STRENGTH[identifier.type])
-        return [identifier_mac(secret, identifier.type, identifier.value) for identifier in identifiers]
+    def _check_decisions(self, decisions: Any) -> None:
+        """Raise ValidationError unless the schema takes them."""
+        written = canonical_json(decisions)
+        if written in self._valid_decisions:
+            return
+        _DECISIONS.validate_python(decisions)
+        if len(self._valid_decisions) >= DECISIONS_REMEMBERED_MAX:
+            self._valid_decisions.clear()
+        self._valid_decisions.add(written)
 
     def _known_notice(self, log: Log, what: dict[str, Any]) -> str | None:
         """The notice hash for the public entry: only one the controller knows, so no stranger writes into a leaf."""
@@ -204,27 +236,29 @@ class Opener:
         return shown.hex() if self._registry.knows_notice(log.controller, shown) else None
 
 
-def _commit(received: Received, log: Log, event: bytes, body: SealedBody, what: dict[str, Any]) -> Opened:
-    """Draw the three salts and commit to the parts; neither depends on the place the record will get."""
-    random = os.urandom(3 * SALT_BYTES)
+@lru_cache(maxsize=64)
+def _second(second: int) -> tuple[datetime, str]:
+    """A whole second since 1970, and as schemas.record.format_time writes it up to the seconds."""
+    moment = _EPOCH_START + timedelta(seconds=second)
+    return moment, format_time(moment)[:19]
+
+
+def _identifier_names(naming: Naming, who: dict[str, Any]) -> list[bytes]:
+    """Names of the identifiers, the strongest first."""
+    if "identifiers" not in who:
+        return []
+    identifiers = _IDENTIFIERS.validate_python(who["identifiers"])
+    if len(identifiers) > 1:
+        identifiers.sort(key=lambda identifier: -IDENTIFIER_STRENGTH[identifier.type])
+    return [naming.name(identifier_text(identifier.type, identifier.value)) for identifier in identifiers]
+
+
+def _commit(opened: Opened, random: bytes) -> None:
+    """Salt the parts and commit to them; neither depends on the place the record will get."""
     salts = random[:SALT_BYTES], random[SALT_BYTES : 2 * SALT_BYTES], random[2 * SALT_BYTES :]
-    parts = body.parts
-    return Opened(
-        received=received,
-        log=log,
-        event=event,
-        content=body.content,
-        parts=parts,
-        salts=salts,
-        commitment=commitment(
-            part_digest("who", salts[0], parts.who),
-            part_digest("what", salts[1], parts.what),
-            part_digest("context", salts[2], parts.context),
-        ).hex(),
-        entry_class=entry_class(what["type"]),
-        notice=None,
-        identifier=None,
-        identifiers=[],
-        received_at=_EPOCH_START,
-        what=what,
-    )
+    opened.salts = salts
+    opened.commitment = commitment(
+        part_digest("who", salts[0], opened.parts.who),
+        part_digest("what", salts[1], opened.parts.what),
+        part_digest("context", salts[2], opened.parts.context),
+    ).hex()

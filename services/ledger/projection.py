@@ -40,5 +40,5 @@ async def project(
     state = latest(answers)
     await store.clear_state(controller, subject)
     if state:
-        await store.write_state(controller, [(subject, state[key]) for key in sorted(state)])
+        await store.write_state(controller, [(subject.bytes, state[key]) for key in sorted(state)])
     return len(state)

@@ -18,12 +18,18 @@ from services.ledger.checkpoints import Checkpoints
 from services.ledger.high_water import HighWater
 from services.ledger.metrics import LedgerMetrics
 from services.ledger.opening import Opened, Opener, SetAside
+from services.ledger.store import Store
 from services.observability import describe, get_logger
 from services.postgres import DATABASE_AWAY, Pool
 from services.stream.protocol import Batch, Source
 
+APPLICATION: Final = "sayso-ledger"
+# How long a ledger may hold the heads without doing anything before another one ends its session.
+STALLED_S: Final = 10
 READ_WAIT_S: Final = 0.5
 PAUSE_S: Final = 0.5
+# Prepared batches that wait for the one in its transaction; one more is being prepared or waits for room.
+AHEAD: Final = 1
 ATTEMPTS_MAX: Final = 20
 
 _log = get_logger()
@@ -64,21 +70,46 @@ class Recorder:
     async def run(self, stopping: Callable[[], bool]) -> None:
         """Record until `stopping`. Raises LedgerHalted.
 
-        While one batch is in its transaction, the next is read and opened: that is most of the work of both.
+        While one batch is in its transaction, the next ones are read and opened: that is most of the work of all.
         """
-        ahead = asyncio.create_task(self._prepare())
-        try:
-            while not stopping():
-                prepared = await ahead
-                ahead = asyncio.create_task(self._prepare())
-                if prepared is None or await self._record(prepared):
-                    continue
-                # It did not commit: forget what was read ahead and start again from what the database says.
-                await _cancelled(ahead)
+        while not stopping():
+            ahead: asyncio.Queue[Prepared] = asyncio.Queue(AHEAD)
+            preparing = asyncio.create_task(self._prepare_ahead(ahead))
+            try:
+                await self._record_all(ahead, preparing, stopping)
+            finally:
+                preparing.cancel()
+                await asyncio.gather(preparing, return_exceptions=True)
+            if not stopping():
+                # One did not commit: what was read ahead is forgotten, and we start again from what the database says.
                 await self._go_back()
-                ahead = asyncio.create_task(self._prepare())
-        finally:
-            await _cancelled(ahead)
+
+    async def _record_all(
+        self, ahead: "asyncio.Queue[Prepared]", preparing: "asyncio.Task[None]", stopping: Callable[[], bool]
+    ) -> None:
+        """Record what is prepared, until one does not commit."""
+        while not stopping():
+            if preparing.done():
+                preparing.result()
+            try:
+                async with asyncio.timeout(READ_WAIT_S):
+                    prepared = await ahead.get()
+            except TimeoutError:
+                continue
+            ahead.task_done()
+            if not await self._record(prepared):
+                return
+
+    async def _prepare_ahead(self, ahead: "asyncio.Queue[Prepared]") -> None:
+        """Prepare batch after batch, as long as there is room for them."""
+        while True:
+            prepared = await self._prepare()
+            if prepared is None:
+                continue
+            await ahead.put(prepared)
+            if len(prepared.batch.received) < self._writing.batch_events_max:
+                # All that there was: what comes meanwhile makes one batch, not several that wait for each other.
+                await ahead.join()
 
     async def _prepare(self) -> Prepared | None:
         """Step (1) of the batch transaction: read, then open."""
@@ -110,6 +141,8 @@ class Recorder:
             except DO_AGAIN as error:
                 # A unique violation that stays is an event's own doing: find it under savepoints.
                 careful = careful or (isinstance(error, asyncpg.UniqueViolationError) and attempt > ATTEMPTS_MAX // 2)
+            except asyncpg.LockNotAvailableError:
+                await self._end_stalled_writers()
             except POISON:
                 careful = True
             except DATABASE_AWAY as error:
@@ -138,6 +171,12 @@ class Recorder:
         writing.edges.update(recording.edges)
         return recording.counts
 
+    async def _end_stalled_writers(self) -> None:
+        """Another ledger has held our locks for STALLED_S: if its process is silent, end its sessions."""
+        async with self._writing.pool.acquire() as connection:
+            ended = await Store(connection).end_stalled_writers(APPLICATION, STALLED_S)
+        _log.warning("Waited long for another ledger's locks; ended its silent sessions.", count=ended)
+
     async def _go_back(self) -> None:
         while True:
             try:
@@ -147,8 +186,3 @@ class Recorder:
                 await asyncio.sleep(PAUSE_S)
             else:
                 return
-
-
-async def _cancelled(task: "asyncio.Task[Prepared | None]") -> None:
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)

@@ -18,7 +18,7 @@ from services.ledger.high_water import HighWater
 from services.ledger.metrics import LedgerMetrics
 from services.ledger.migrate import pending
 from services.ledger.opening import Opener
-from services.ledger.recorder import Recorder, Writing
+from services.ledger.recorder import APPLICATION, STALLED_S, Recorder, Writing
 from services.ledger.registry import Registry
 from services.ledger.relay import Relay
 from services.ledger.settings import LedgerSettings
@@ -90,7 +90,8 @@ class LedgerService:
             settings.database_url.get_secret_value(),
             role="sayso_ledger",
             size=8,
-            application="sayso-ledger",
+            application=APPLICATION,
+            lock_timeout_s=STALLED_S,
             on_connect=contains_what_was_signed,
         )
         try:
@@ -179,6 +180,8 @@ class LedgerService:
             try:
                 await checkpoints.open_logs()
                 self.metrics.checkpoints.inc(await checkpoints.sign_due())
+            except asyncpg.LockNotAvailableError:
+                _log.warning("Another ledger holds the head of a log; signing it in the next round.")
             except DATABASE_AWAY as error:
                 _log.warning("Cannot sign while the database is away; trying again.", **describe(error))
             await self._pause(self._settings.checkpoint_interval_ms / 1000)

@@ -4,7 +4,7 @@ COPY puts in the rows that are new by construction; a row that turns out not to 
 logs) raises asyncpg.UniqueViolationError, and the whole batch is done again with the other's rows in sight.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -13,12 +13,11 @@ from uuid import UUID
 import asyncpg
 
 from schemas.ranking import Decided
+from services.ledger.rows import copy_buffer
 from services.postgres import Connection, PooledConnection, named_queries
 
 SQL: Final = Path(__file__).parent / "sql" / "queries.sql"
 Row = asyncpg.Record
-
-_PAYLOAD_COLUMNS: Final = ("controller", "log", "index", "subject", "nonce", "who", "what", "context")
 
 
 class Store:
@@ -64,6 +63,13 @@ class Store:
         """Lock and read the heads of these (controller, log); a log that is not open yet has no row."""
         return await self._fetch("lock_heads", [c for c, _ in logs], [log for _, log in logs])
 
+    async def end_stalled_writers(self, application: str, seconds: int) -> int:
+        """How many sessions of stalled ledgers were ended; in a transaction of its own."""
+        async with self._connection.transaction():
+            await self._connection.execute(self._sql["as_the_login"])
+            row = await self._row("end_stalled_writers", application, seconds)
+        return 0 if row is None else int(row["ended"])
+
     async def known_events(self, controller: int, events: Sequence[bytes]) -> list[Row]:
         """event, log, index, content, received_at, subject of those already recorded."""
         return await self._fetch("known_events", controller, events)
@@ -81,40 +87,45 @@ class Store:
         row = await self._row("log_subject", controller, log)
         return None if row is None else UUID(int=row["subject"].int)
 
-    async def copy_subjects(self, rows: Iterable[Sequence[Any]]) -> None:
-        """Rows of (controller, subject, wrapped_key, key_epoch, log or None)."""
+    async def copy_subjects(self, rows: Sequence[bytes]) -> None:
+        """Rows of services.ledger.rows.subject_row."""
         await self._copy("subjects", ("controller", "subject", "wrapped_key", "key_epoch", "log"), rows)
 
-    async def copy_identifiers(self, rows: Iterable[Sequence[Any]]) -> None:
-        """Rows of (controller, identifier, subject)."""
+    async def copy_identifiers(self, rows: Sequence[bytes]) -> None:
+        """Rows of services.ledger.rows.identifier_row."""
         await self._copy("identifiers", ("controller", "identifier", "subject"), rows)
 
-    async def copy_records(self, rows: Iterable[Sequence[Any]]) -> None:
-        """Rows of (controller, log, index, entry)."""
+    async def copy_records(self, rows: Sequence[bytes]) -> None:
+        """Rows of services.ledger.rows.record_row."""
         await self._copy("records", ("controller", "log", "index", "entry"), rows)
 
-    async def copy_payloads(self, rows: Iterable[Sequence[Any]]) -> None:
-        """Rows of (controller, log, index, subject, nonce, who, what, context)."""
-        await self._copy("payloads", _PAYLOAD_COLUMNS, rows)
+    async def copy_payloads(self, rows: Sequence[bytes]) -> None:
+        """Rows of services.ledger.rows.payload_row."""
+        columns = ("controller", "log", "index", "subject", "nonce", "who", "what", "context")
+        await self._copy("payloads", columns, rows)
 
-    async def copy_dedupe(self, rows: Iterable[Sequence[Any]]) -> None:
-        """Rows of (controller, event, log, index, content, received_at)."""
+    async def copy_dedupe(self, rows: Sequence[bytes]) -> None:
+        """Rows of services.ledger.rows.dedupe_row."""
         await self._copy("dedupe", ("controller", "event", "log", "index", "content", "received_at"), rows)
 
-    async def copy_state(self, rows: Iterable[Sequence[Any]]) -> None:
-        """Rows of (controller, subject, purpose, legal_basis, decision, rank, event) of subjects without state."""
+    async def copy_state(self, rows: Sequence[bytes]) -> None:
+        """Rows of services.ledger.rows.state_row, of subjects without state."""
         columns = ("controller", "subject", "purpose", "legal_basis", "decision", "rank", "event")
         await self._copy("consent_state", columns, rows)
 
-    async def _copy(self, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-        await self._connection.copy_records_to_table(table, columns=columns, records=rows)
+    async def _copy(self, table: str, columns: Sequence[str], rows: Sequence[bytes]) -> None:
+        if not rows:
+            return
+        # A memoryview, because bytes would be taken for the path of a file.
+        source: Any = memoryview(copy_buffer(rows))
+        await self._connection.copy_to_table(table, source=source, columns=columns, format="binary")
 
-    async def write_state(self, controller: int, state: Sequence[tuple[UUID, Decided]]) -> None:
-        """Put each decision unless a higher one stands."""
+    async def write_state(self, controller: int, state: Sequence[tuple[bytes, Decided]]) -> None:
+        """Put each decision of a subject (the 16 bytes of its id) unless a higher one stands."""
         await self._execute(
             "write_state",
             controller,
-            [subject for subject, _ in state],
+            [subject.hex() for subject, _ in state],
             [d.purpose for _, d in state],
             [d.legal_basis for _, d in state],
             [d.decision for _, d in state],
@@ -122,14 +133,20 @@ class Store:
             [d.event for _, d in state],
         )
 
-    async def write_tiles(self, controller: int, log: int, tiles: dict[tuple[int, int], bytes]) -> None:
-        """(level, tile) -> whole content so far."""
-        levels, numbers = [level for level, _ in tiles], [tile for _, tile in tiles]
-        await self._execute("write_tiles", controller, log, levels, numbers, list(tiles.values()))
+    async def append(
+        self,
+        log: tuple[int, int],
+        head: tuple[int, bytes, bytes, datetime],
+        tiles: dict[tuple[int, int], bytes],
+        announcement: tuple[str, str, bytes] | None,
+    ) -> None:
+        """Move the head of a log (controller, log) to size, root, prev, recorded_at.
 
-    async def move_head(self, controller: int, log: int, head: tuple[int, bytes, bytes, datetime]) -> None:
-        """Size, root, prev, recorded_at."""
-        await self._execute("move_head", controller, log, *head)
+        `tiles` is (level, tile) -> whole content so far; `announcement` is topic, key and value of what to publish.
+        """
+        levels, numbers = [level for level, _ in tiles], [tile for _, tile in tiles]
+        topic, key, value = announcement or (None, None, None)
+        await self._execute("append", *log, *head, levels, numbers, list(tiles.values()), topic, key, value)
 
     async def earlier_copy(self, controller: int, event: bytes, received_at: datetime) -> None:
         """Let the earliest copy rank."""
@@ -240,10 +257,6 @@ class Store:
         return {row["origin"]: row["signed_size"] for row in await self._fetch("signed_logs")}
 
     # --- outbox ---
-
-    async def put_in_outbox(self, controller: int, topic: str, key: str, value: bytes) -> None:
-        """Publish after the commit."""
-        await self._execute("put_in_outbox", controller, topic, key, value)
 
     async def read_outbox(self, most: int) -> list[Row]:
         """controller, seq, topic, key, value; locked until the transaction ends."""

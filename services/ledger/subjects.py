@@ -7,8 +7,7 @@ import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.keywrap import aes_key_unwrap, aes_key_wrap
@@ -16,6 +15,7 @@ from cryptography.hazmat.primitives.keywrap import aes_key_unwrap, aes_key_wrap
 from services.keys import SECRET_BYTES, ControllerKeys, key_epoch
 from services.ledger.opening import Opened
 from services.ledger.registry import Log
+from services.ledger.rows import UUID_BYTES, identifier_row, subject_row
 from services.ledger.store import Row, Store
 
 
@@ -25,9 +25,9 @@ class SubjectVanished(Exception):
 
 @dataclass(slots=True)
 class SubjectKey:
-    """One subject's key, unwrapped for this batch."""
+    """One subject's key, unwrapped for this batch. `subject` is the 16 bytes of its id."""
 
-    subject: UUID
+    subject: bytes
     key: bytes
     cipher: AESGCM
     is_new: bool
@@ -39,8 +39,9 @@ class Resolved:
 
     by_identifier: dict[bytes, SubjectKey] = field(default_factory=dict)
     by_log: dict[int, SubjectKey] = field(default_factory=dict)
-    new_subjects: list[Sequence[Any]] = field(default_factory=list)
-    new_identifiers: list[Sequence[Any]] = field(default_factory=list)
+    # Rows packed for COPY.
+    new_subjects: list[bytes] = field(default_factory=list)
+    new_identifiers: list[bytes] = field(default_factory=list)
 
     def of(self, opened: Opened) -> SubjectKey:
         """The subject that an event belongs to."""
@@ -70,7 +71,7 @@ async def resolve(store: Store, keys: ControllerKeys, log: Log, events: Sequence
         subject = await store.log_subject(controller, number)
         if subject is not None:
             stand_ins[number] = subject
-    locked = await _lock(store, keys, log, sorted({*subject_of.values(), *stand_ins.values()}))
+    locked = await _lock(store, keys, log, {*subject_of.values(), *stand_ins.values()})
     resolved = Resolved()
     maker = _Maker(keys, log, resolved)
     for identifier in wanted:
@@ -82,13 +83,17 @@ async def resolve(store: Store, keys: ControllerKeys, log: Log, events: Sequence
     return resolved
 
 
-async def _lock(store: Store, keys: ControllerKeys, log: Log, subjects: list[UUID]) -> dict[UUID, SubjectKey]:
+async def _lock(store: Store, keys: ControllerKeys, log: Log, subjects: set[UUID]) -> dict[UUID, SubjectKey]:
     if not subjects:
         return {}
     locked = {}
-    for row in await store.lock_subjects(log.controller, subjects):
-        key = unwrap(keys, log.controller_name, row)
-        locked[row["subject"]] = SubjectKey(row["subject"], key, AESGCM(key), is_new=False)
+    wrapping_keys: dict[int, bytes] = {}
+    for row in await store.lock_subjects(log.controller, list(subjects)):
+        epoch = row["key_epoch"]
+        if epoch not in wrapping_keys:
+            wrapping_keys[epoch] = keys.wrapping_key(log.controller_name, epoch)
+        key = aes_key_unwrap(wrapping_keys[epoch], row["wrapped_key"])
+        locked[row["subject"]] = SubjectKey(row["subject"].bytes, key, AESGCM(key), is_new=False)
     if len(locked) != len(subjects):
         raise SubjectVanished
     return locked
@@ -104,10 +109,15 @@ class _Maker:
         self._resolved = resolved
 
     def make(self, identifier: bytes | None, log: int | None) -> SubjectKey:
-        key = os.urandom(SECRET_BYTES)
-        subject = uuid4()
+        random = os.urandom(SECRET_BYTES + UUID_BYTES)
+        key, subject = random[:SECRET_BYTES], random_uuid(random[SECRET_BYTES:])
         wrapped = aes_key_wrap(self._wrapping_key, key)
-        self._resolved.new_subjects.append((self._controller, subject, wrapped, self._epoch, log))
+        self._resolved.new_subjects.append(subject_row(self._controller, subject, wrapped, self._epoch, log))
         if identifier is not None:
-            self._resolved.new_identifiers.append((self._controller, identifier, subject))
+            self._resolved.new_identifiers.append(identifier_row(self._controller, identifier, subject))
         return SubjectKey(subject, key, AESGCM(key), is_new=True)
+
+
+def random_uuid(random: bytes) -> bytes:
+    """A version-4 UUID (RFC 9562, section 5.4) of 16 random bytes, as bytes."""
+    return b"%b%c%b%c%b" % (random[:6], random[6] & 0x0F | 0x40, random[7:8], random[8] & 0x3F | 0x80, random[9:])

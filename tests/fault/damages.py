@@ -114,6 +114,14 @@ _RECORDS = [
         "dedupe",
     ),
     _damage(
+        "record-gone-payload-left",
+        f"DELETE FROM records WHERE {SHOP} AND index = 301",
+        "payloads",
+        "index 301",
+        "records",
+        "dedupe",
+    ),
+    _damage(
         "record-below-zero",
         f"INSERT INTO records SELECT controller, log, -1, entry FROM records WHERE {SHOP} AND index = 0",
         "records",
@@ -211,6 +219,12 @@ _DEDUPE = [
     _damage(
         "dedupe-log", _set("dedupe", "log = (SELECT log FROM logs WHERE name = 'blog')", _ROW_40), "dedupe", "index 40"
     ),
+    _damage(
+        "dedupe-swapped",
+        f"UPDATE dedupe SET index = 81 - index WHERE {SHOP} AND index IN (40, 41)",
+        "dedupe",
+        "index 40",
+    ),
     _damage("dedupe-event", _set("dedupe", _flip("event", 15), _ROW_40), "dedupe", "index 40"),
     _damage("dedupe-erased", _set("dedupe", "content = NULL", _ROW_40), "dedupe", "index 40"),
     _damage(
@@ -277,7 +291,12 @@ _SIGNED = [
     ),
     _damage(
         "note-signature",
-        _set("checkpoints", "note = translate(note, 'AB', 'BA')", _SIZE_291),
+        _set(
+            "checkpoints",
+            "note = overlay(note placing CASE substr(note, length(note) - 9, 1) WHEN 'x' THEN 'y' ELSE 'x' END"
+            " from length(note) - 9)",
+            _SIZE_291,
+        ),
         "checkpoints",
         "size 291",
     ),

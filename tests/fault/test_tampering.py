@@ -73,6 +73,16 @@ class Damaged:
                     f"INSERT INTO public.{table} OVERRIDING SYSTEM VALUE SELECT * FROM spare.{table}"
                 )
 
+    async def write_tree(self, leaves: list[bytes]) -> bytes:
+        """Make tiles and head fit `leaves`; return the root."""
+        appended = TreeEdge.empty().append(leaves)
+        for (level, tile), hashes in appended.tiles.items():
+            await self.sql.execute(
+                f"UPDATE tiles SET hashes = $1 WHERE {SHOP} AND (level, tile) = ($2, $3)", hashes, level, tile
+            )
+        await self.sql.execute(f"UPDATE log_heads SET root = $1, prev = $2 WHERE {SHOP}", appended.root, leaves[-1])
+        return appended.root
+
     async def check(self) -> Report:
         return await check(self.sample.deployment.settings(), progress=lambda *_: None)
 
@@ -128,14 +138,7 @@ async def rechain(damaged: Damaged, index: int) -> tuple[int, bytes]:
         raw = canonical_json(entry)
         leaves.append(leaf_hash(raw))
         await damaged.sql.execute(f"UPDATE records SET entry = $1 WHERE {SHOP} AND index = $2", raw, number)
-    appended = TreeEdge.empty().append(leaves)
-    for (level, tile), hashes in appended.tiles.items():
-        await damaged.sql.execute(
-            f"UPDATE tiles SET hashes = $1 WHERE {SHOP} AND (level, tile) = ($2, $3)", hashes, level, tile
-        )
-    await damaged.sql.execute(f"UPDATE log_heads SET root = $1, prev = $2 WHERE {SHOP}", appended.root, leaves[-1])
-    assert appended.root == root_of(leaves)
-    return len(leaves), appended.root
+    return len(leaves), await damaged.write_tree(leaves)
 
 
 async def test_a_whole_log_chained_again_does_not_make_the_signed_roots(damaged: Damaged) -> None:
@@ -149,6 +152,19 @@ async def test_a_whole_log_chained_again_does_not_make_the_signed_roots(damaged:
     assert [finding.where for finding in signed] == broken
     assert f"still at size {last_good}" in signed[0].what
     assert [f.where for f in findings if f.table == "high_water"] == ["size 582"]
+
+
+async def test_an_entry_changed_with_its_tiles_and_the_root_breaks_the_chain_behind_it(damaged: Damaged) -> None:
+    """Everything but the entries behind it was made to fit."""
+    rows = await damaged.sql.fetch(f"SELECT entry FROM records WHERE {SHOP} ORDER BY index")
+    leaves = [leaf_hash(row["entry"]) for row in rows]
+    raw = rows[300]["entry"].replace(b'"ref":"', b'"ref":"0')[:-9] + b'","v":1}'
+    leaves[300] = leaf_hash(raw)
+    await damaged.sql.execute(f"UPDATE records SET entry = $1 WHERE {SHOP} AND index = 300", raw)
+    await damaged.write_tree(leaves)
+    findings = (await damaged.check()).findings
+    assert [f.where for f in findings if f.table == "records"] == ["index 301"]
+    assert {f.table for f in findings} == {"records", "checkpoints", "high_water"}
 
 
 async def test_a_whole_log_signed_again_under_another_key_is_found_outside_the_database(damaged: Damaged) -> None:

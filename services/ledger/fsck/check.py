@@ -5,7 +5,9 @@ that signs meanwhile is never mistaken for one that forked.
 """
 
 import asyncio
+from collections.abc import Set as AbstractSet
 from typing import Final
+from uuid import UUID
 
 import asyncpg
 import orjson
@@ -72,11 +74,13 @@ class _Check:
 
     async def run(self, only_log: str | None) -> Report:
         """1. The deployment; 2. log by log; 3. controller by controller."""
+        # Marks first: a log that is made and signed while we look must not seem to be missing.
+        bound, marks = await asyncio.to_thread(read_high_water, self._settings.high_water_dir)
         rows = await Store(self._connection).logs()
         logs = [row for row in rows if only_log in (None, row["name"])]
         if only_log is not None and not logs:
             raise ConfigurationError("no log has that name: sayso site list shows the logs")
-        await self._check_deployment({row["origin"] for row in rows})
+        await self._check_deployment(bound, marks.keys(), {row["origin"] for row in rows})
         for row in logs:
             await self._check_log(row)
         for owner in sorted({(row["controller"], row["controller_name"]) for row in logs}):
@@ -86,14 +90,14 @@ class _Check:
                     await StateWalk(snapshot, owner, self._keys, self._event_id_key, self._report).run(self._pace)
         return self._report
 
-    async def _check_deployment(self, origins: set[str]) -> None:
+    async def _check_deployment(self, bound: UUID | None, marked: AbstractSet[str], origins: AbstractSet[str]) -> None:
         """The database and the high-water directory belong together, and no marked log is gone."""
-        bound, marks = await asyncio.to_thread(read_high_water, self._settings.high_water_dir)
         async with Snapshot.of(self._connection) as snapshot:
-            if await snapshot.high_water_id() != bound:
-                what = "the database is not bound to the high-water directory in the settings"
-                self._report.add("deployment", None, "high_water_id", what)
-        for origin in sorted(marks.keys() - origins):
+            named = await snapshot.high_water_id()
+        if named != bound and (marked or named is not None):
+            what = "the database is not bound to the high-water directory in the settings"
+            self._report.add("deployment", None, "high_water_id", what)
+        for origin in sorted(marked - origins):
             self._report.add("high_water", None, origin, "the database has no log of this origin, but it was signed")
 
     async def _check_log(self, row: Row) -> None:

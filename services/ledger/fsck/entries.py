@@ -14,6 +14,7 @@ from schemas.record import ENTRY_BYTES_MAX, PART_NAMES, REF_BYTES, read_entry
 
 CLASSES: Final = frozenset(get_args(EntryClass))
 
+_HEX_DIGITS: Final = b"0123456789abcdef"
 _HEX_32: Final = re.compile(r"[0-9a-f]{64}")
 _REF: Final = re.compile(rf"[0-9a-f]{{{2 * REF_BYTES}}}")
 _MINUTE: Final = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:00Z", re.ASCII)
@@ -44,11 +45,10 @@ class EntryFormat:
         self._origin = origin
         self._known_notices = known_notices
         # Canonical JSON has one spelling, so that a match is a parse. Erasures and a successor's first entry have
-        # members more; they are rare and take the slow way.
+        # members more; they are rare and take the slow way. What a dot stands for is looked at in whole columns.
         self._line = re.compile(
-            rb'^\{"class":"(?:%b)","commitment":"[0-9a-f]{64}","index":(0|[1-9][0-9]*),"log":"%b",'
-            rb'(?:"notice":"([0-9a-f]{64})",)?"prev":"([0-9a-f]{64})",'
-            rb'"recorded_at":"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:00Z)","ref":"[0-9a-f]{%d}","v":1\}$'
+            rb'^\{"class":"(?:%b)","commitment":"(.{64})","index":([^,\n]+),"log":"%b",(?:"notice":"(.{64})",)?'
+            rb'"prev":"(.{64})","recorded_at":"(.{20})","ref":"(.{%d})","v":1\}$'
             % ("|".join(sorted(CLASSES)).encode(), re.escape(origin.encode()), 2 * REF_BYTES),
             re.MULTILINE,
         )
@@ -58,23 +58,25 @@ class EntryFormat:
     def all_well(self, entries: Sequence[bytes], first: int, prevs: bytes) -> bool:
         """Whether entries `first` and up are well and name `prevs` (joined); False if any needs a closer look.
 
-        1. Every line matches; 2. indexes count up; 3. each names the leaf before it; 4. notices are known; 5. minutes
-        exist and never go back.
+        1. Every line matches; 2. indexes count up; 3. each names the leaf before it; 4. commitments and refs are hex;
+        5. notices are known; 6. minutes exist and never go back.
         """
         lines = b"\n".join(entries)
         found = self._line.findall(lines)
         if len(found) != len(entries) or lines.count(b"\n") != len(entries) - 1:
             return False
-        indexes, notices, named, minutes = zip(*found, strict=True)
-        if indexes != tuple(b"%d" % index for index in range(first, first + len(entries))):
+        commitments, indexes, notices, named, minutes, refs = zip(*found, strict=True)
+        if b",".join(indexes) != ",".join(map(str, range(first, first + len(entries)))).encode():
             return False
-        if bytes.fromhex(b"".join(named).decode()) != prevs:
+        if b"".join(named) != prevs.hex().encode():
             return False
-        if not {notice.decode() for notice in set(notices) if notice} <= self._known_notices:
+        if b"".join((*commitments, *refs)).translate(None, _HEX_DIGITS):
             return False
-        if minutes[0].decode() < self._minute or list(minutes) != sorted(minutes):
+        if not {notice.decode("latin-1") for notice in set(notices) if notice} <= self._known_notices:
             return False
-        if None in {minute_of(minute.decode()) for minute in set(minutes)}:
+        if minutes[0].decode("latin-1") < self._minute or list(minutes) != sorted(minutes):
+            return False
+        if None in {minute_of(minute.decode("latin-1")) for minute in set(minutes)}:
             return False
         self._minute = minutes[-1].decode()
         return True

@@ -112,27 +112,36 @@ class LogWalk:
         before = self._leaf
         for index in range(first, last):
             entry = entries.get(index)
+            problems: list[str] = []
             if entry is None:
                 self._add("records", f"index {index}", "the record is missing")
             else:
-                for what in self._format.problems(entry, index):
-                    self._add("records", f"index {index}", what)
+                problems = self._format.problems(entry, index)
                 if prev_of(entry) != before:
-                    self._add("records", f"index {index}", "prev is not the leaf hash of the entry before it")
+                    problems.append("prev is not the leaf hash of the entry before it")
+                for what in problems:
+                    self._add("records", f"index {index}", what)
             following = self._log.prev if index + 1 == end else prev_of(entries.get(index + 1))
             tile, offset = divmod(index, TILE_WIDTH)
-            before = self._settle_leaf(index, entry, hash_at(tiles.get((0, tile)), offset), following)
+            before = self._settle_leaf(
+                index, entry, hash_at(tiles.get((0, tile)), offset), following, is_well=not problems
+            )
             leaves.append(before)
         return leaves
 
-    def _settle_leaf(self, index: int, entry: bytes | None, tile: bytes | None, following: bytes | None) -> bytes:
-        """The hash that most witnesses give; `following` is prev of the entry behind, which is checked there."""
+    def _settle_leaf(
+        self, index: int, entry: bytes | None, tile: bytes | None, following: bytes | None, *, is_well: bool
+    ) -> bytes:
+        """The hash that most witnesses give, the tile's if all differ and the entry is not even well by itself.
+
+        `following` is prev of the entry behind, which is checked there.
+        """
         if entry is None:
             return tile or following or _NO_LEAF
         own = sha256(b"\x00" + entry).digest()
         if tile is None or tile == own:
             return own
-        if tile == following:
+        if tile == following or (own != following and not is_well):
             self._add(
                 "records", f"index {index}", "the entry was changed: its leaf hash is neither in tile nor in chain"
             )

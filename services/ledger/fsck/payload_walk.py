@@ -5,7 +5,7 @@ decrypted here leaves this module.
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from uuid import UUID
 
@@ -115,7 +115,7 @@ class PayloadWalk:
         log = self._log
         payloads = await self._snapshot.payloads(log, first, last)
         await self._ciphers.load(self._snapshot, log.controller, {row["subject"] for row in payloads.values()})
-        recorded: dict[bytes, tuple[int, dict[str, Any]]] = {}
+        recorded: list[tuple[bytes, int, dict[str, Any]]] = []
         for row in await self._snapshot.store.entries(log.controller, log.log, first, last):
             index = row["index"]
             payload = payloads.pop(index, None)
@@ -125,9 +125,7 @@ class PayloadWalk:
                     self._miss(name, index)
             elif (what := self._check_payload(index, payload, entry)) is not None:
                 event = event_mac(self._event_id_key, log.controller_name, what["id"])
-                if event in recorded:
-                    self._add("records", index, f"the same event is recorded at index {recorded[event][0]}")
-                recorded[event] = index, what
+                recorded.append((event, index, what))
         for index in sorted(payloads):
             self._add("payloads", index, "the payload has no record")
         await self._check_dedupe(recorded)
@@ -216,13 +214,13 @@ class PayloadWalk:
             found.append("the notice in the entry is not the one in the part")
         return found
 
-    async def _check_dedupe(self, recorded: Mapping[bytes, tuple[int, dict[str, Any]]]) -> None:
+    async def _check_dedupe(self, recorded: Sequence[tuple[bytes, int, dict[str, Any]]]) -> None:
         """Each event is known, at this place, not as erased, and received no later than the copy that was recorded.
 
         What the dedupe keeps of the content cannot be recomputed: the digest it was made of is stored nowhere.
         """
-        known = await self._snapshot.dedupe_of(self._log.controller, recorded)
-        for event, (index, what) in recorded.items():
+        known = await self._snapshot.dedupe_of(self._log.controller, {event for event, _, _ in recorded})
+        for event, index, what in recorded:
             row = known.get(event)
             if row is None:
                 self._add("dedupe", index, "the event of this record is not known to the dedupe")

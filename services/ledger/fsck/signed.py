@@ -68,16 +68,13 @@ class SignedStatements:
         """One checkpoint: the note opens, says what the columns say, and the records make what it says."""
         where = f"size {row['size']}"
         said = self._open(row["note"], where)
-        if said is not None and said.size != row["size"]:
-            self._add("checkpoints", where, "the signed note states another size")
-        if said is not None and said.root != row["root"]:
-            self._add("checkpoints", where, "the root column is not the root in the signed note")
-        if said is None or said.size != row["size"]:
-            if row["root"] != root:
-                self._add("checkpoints", where, "the records do not make the root column")
-        elif said.root == root:
-            self._good = row["size"]
-        else:
+        if said is None:
+            return
+        if (said.size, said.root) != (row["size"], row["root"]):
+            self._add("checkpoints", where, "size and root of the row are not those in the signed note")
+        if said.size == row["size"] and said.root == root:
+            self._good = said.size
+        elif said.size == row["size"]:
             good = "at none before it" if self._good is None else f"still at size {self._good}"
             self._add("checkpoints", where, f"the records do not make the signed root; they do {good}")
 

@@ -19,6 +19,18 @@ SELECT publisher, public_key, types FROM publishers WHERE revoked_at IS NULL;
 -- Hashes that a controller has published or matched to a published notice.
 SELECT controller, notice FROM notices UNION SELECT controller, shown FROM notice_matches;
 
+-- as_the_login --
+-- For the rest of the transaction: only the login itself may see and end its other sessions.
+SET LOCAL ROLE NONE;
+
+-- end_stalled_writers --
+-- End ledger sessions in which Postgres has waited this many seconds, inside a transaction, for a word of their process.
+-- Postgres does so by itself while a session is idle, but not while it waits for COPY's rows.
+SELECT count(pg_terminate_backend(pid)) AS ended
+FROM pg_stat_activity
+WHERE datname = current_database() AND application_name = $1 AND pid <> pg_backend_pid()
+    AND wait_event = 'ClientRead' AND state <> 'idle' AND state_change < now() - $2 * interval '1 second';
+
 -- lock_heads --
 -- The fence: whoever holds these rows is the one writer of these logs. Always in this order.
 SELECT controller, log, size, root, prev, recorded_at
@@ -50,17 +62,16 @@ FROM unnest($3::smallint[], $4::bigint[]) AS wanted (level, tile)
 JOIN tiles t ON t.controller = $1 AND t.log = $2 AND t.level = wanted.level AND t.tile = wanted.tile;
 
 -- known_events --
--- Which of these event names are recorded, where, and as what.
-SELECT d.event, d.log, d.index, d.content, d.received_at, p.subject
-FROM unnest($2::bytea[]) AS wanted (event)
-JOIN dedupe d ON d.controller = $1 AND d.event = wanted.event
-LEFT JOIN payloads p ON p.controller = d.controller AND p.log = d.log AND p.index = d.index;
+-- Which of these event names are recorded, where, and as what. = ANY, because a join with unnest reads every row of the
+-- controller as long as nobody has analysed the table; the payload is asked for row by row for the same reason.
+SELECT d.event, d.log, d.index, d.content, d.received_at,
+    (SELECT p.subject FROM payloads p WHERE p.controller = d.controller AND p.log = d.log AND p.index = d.index)
+FROM dedupe d
+WHERE d.controller = $1 AND d.event = ANY ($2::bytea[]);
 
 -- known_identifiers --
 -- Which subject each identifier name belongs to.
-SELECT i.identifier, i.subject
-FROM unnest($2::bytea[]) AS wanted (identifier)
-JOIN identifiers i ON i.controller = $1 AND i.identifier = wanted.identifier;
+SELECT identifier, subject FROM identifiers WHERE controller = $1 AND identifier = ANY ($2::bytea[]);
 
 -- lock_subjects --
 -- Keep these subjects from being erased while they are recorded to; in id order, after the heads.
@@ -74,14 +85,16 @@ FOR KEY SHARE;
 -- The stand-in subject for a log's events without a subject.
 SELECT subject FROM subjects WHERE controller = $1 AND log = $2;
 
--- write_tiles --
--- New tiles, and tiles that grew.
-INSERT INTO tiles (controller, log, level, tile, hashes)
-SELECT $1, $2, level, tile, hashes FROM unnest($3::smallint[], $4::bigint[], $5::bytea[]) AS new (level, tile, hashes)
-ON CONFLICT (controller, log, level, tile) DO UPDATE SET hashes = excluded.hashes;
-
--- move_head --
--- The log has grown; only the holder of the head's lock may say so.
+-- append --
+-- What an append changes besides its rows, in one exchange: new tiles and tiles that grew, the head, which only the
+-- holder of its lock may move, and the message to publish once this transaction is committed ($10 NULL: none).
+WITH grown AS (
+    INSERT INTO tiles (controller, log, level, tile, hashes)
+    SELECT $1, $2, level, tile, hashes FROM unnest($7::smallint[], $8::bigint[], $9::bytea[]) AS new (level, tile, hashes)
+    ON CONFLICT (controller, log, level, tile) DO UPDATE SET hashes = excluded.hashes
+), announced AS (
+    INSERT INTO outbox (controller, topic, key, value) SELECT $1, $10, $11, $12 WHERE $10::text IS NOT NULL
+)
 UPDATE log_heads SET size = $3, root = $4, prev = $5, recorded_at = $6 WHERE controller = $1 AND log = $2;
 
 -- write_state --
@@ -112,9 +125,7 @@ ORDER BY p.log, p.index;
 
 -- received_times --
 -- The ranking time of each of these events.
-SELECT d.event, d.received_at
-FROM unnest($2::bytea[]) AS wanted (event)
-JOIN dedupe d ON d.controller = $1 AND d.event = wanted.event;
+SELECT event, received_at FROM dedupe WHERE controller = $1 AND event = ANY ($2::bytea[]);
 
 -- lock_subject --
 -- One subject's key, locked against erasure and against recording while its state is projected again.
@@ -136,10 +147,6 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11);
 -- expire_dead_letters --
 -- Dead letters live 30 days.
 DELETE FROM dead_letters WHERE set_aside_at < now() - interval '30 days';
-
--- put_in_outbox --
--- A message to publish once this transaction is committed.
-INSERT INTO outbox (controller, topic, key, value) VALUES ($1, $2, $3, $4);
 
 -- read_outbox --
 -- The oldest messages to publish; another ledger's relay passes over them meanwhile.
