@@ -25,11 +25,6 @@ EPOCH_S: Final = 30 * 24 * 3600
 # How long an unwrapped controller key may stay in a process's memory (design, section 3).
 KEY_CACHE_S: Final = 60
 
-# RFC 2104: SHA-256's block, and the two constants that a key is combined with.
-_BLOCK_BYTES: Final = 64
-_INNER_PAD: Final = bytes(byte ^ 0x36 for byte in range(256))
-_OUTER_PAD: Final = bytes(byte ^ 0x5C for byte in range(256))
-
 
 def read_secret(path: Path) -> bytes:
     """Read a 32-byte secret from a file of mode 600 or stricter. Raises ConfigurationError."""
@@ -93,41 +88,13 @@ def sealing_key(path: Path) -> X25519PrivateKey:
     return X25519PrivateKey.from_private_bytes(read_secret(path))
 
 
-class Naming:
-    """Makes HMAC-SHA256 names (RFC 2104) under one key, 16 bytes each; many times, because the key is hashed once."""
-
-    __slots__ = ("_inner", "_outer")
-
-    def __init__(self, key: bytes, beginning: bytes = b"") -> None:
-        """`beginning` is what every named message begins with."""
-        block = key.ljust(_BLOCK_BYTES, b"\0")
-        self._inner = hashlib.sha256(block.translate(_INNER_PAD) + beginning)
-        self._outer = hashlib.sha256(block.translate(_OUTER_PAD))
-
-    def name(self, message: bytes) -> bytes:
-        inner, outer = self._inner.copy(), self._outer.copy()
-        inner.update(message)
-        outer.update(inner.digest())
-        return outer.digest()[:MAC_BYTES]
-
-
-def event_naming(key: bytes, controller: str) -> Naming:
-    """Names the event ids of a controller, for `Naming.name(event_id.encode())`."""
-    return Naming(key, controller.encode() + b"\n")
-
-
 def event_mac(key: bytes, controller: str, event_id: str) -> bytes:
     """The name of an event id in the dedupe, 16 bytes; ingest and ledger compute the same."""
     return hmac.digest(key, b"%b\n%b" % (controller.encode(), event_id.encode()), "sha256")[:MAC_BYTES]
 
 
 def identifier_mac(key: bytes, kind: str, value: str) -> bytes:
-    """The name an identifier is found by, 16 bytes, under the controller's identifier secret."""
-    return hmac.digest(key, identifier_text(kind, value), "sha256")[:MAC_BYTES]
-
-
-def identifier_text(kind: str, value: str) -> bytes:
-    """What is named of an identifier.
+    """The name an identifier is found by, 16 bytes, under the controller's identifier secret.
 
     E-mail addresses compare without case, phone numbers without spacing; the rest compare exactly.
     """
@@ -135,7 +102,7 @@ def identifier_text(kind: str, value: str) -> bytes:
         value = unicodedata.normalize("NFC", value).strip().casefold()
     elif kind == "phone":
         value = "".join(c for c in value if c.isdigit() or c == "+")
-    return b"%b\n%b" % (kind.encode(), value.encode())
+    return hmac.digest(key, b"%b\n%b" % (kind.encode(), value.encode()), "sha256")[:MAC_BYTES]
 
 
 def content_mac(subject_key: bytes, content: bytes) -> bytes:

@@ -24,7 +24,7 @@ from schemas.ranking import Decided, decided_by
 from schemas.record import SALT_BYTES, Parts, commitment, format_time, part_digest
 from schemas.sealing import EpochHeader, SealedBody, key_id, open_message
 from schemas.topics import DeadLetterReason
-from services.keys import ControllerKeys, Naming, event_naming, identifier_text
+from services.keys import ControllerKeys, event_mac, identifier_mac
 from services.ledger.registry import Log, Registry
 from services.stream.protocol import Message, Received
 
@@ -96,8 +96,8 @@ class Opener:
         self._event_id_key = event_id_key
         self._controller_keys = controller_keys
         self._epochs: dict[bytes, _EpochKey] = {}
-        # By controller, for the batch at hand only: how its events and its identifiers are named.
-        self._namings: dict[str, tuple[Naming, Naming]] = {}
+        # Secrets of identifier names by controller, for the batch at hand only: asking ControllerKeys looks at a file.
+        self._identifier_keys: dict[str, bytes] = {}
         # Canonical decisions that the schema took: a site's visitors give few different answers.
         self._valid_decisions: set[bytes] = set()
         self._generation = 0
@@ -111,7 +111,7 @@ class Opener:
             # A publisher may have been revoked: every header is verified again.
             self._epochs.clear()
             self._generation = self._registry.generation
-        self._namings.clear()
+        self._identifier_keys.clear()
         outcome: list[Opened | SetAside] = []
         # The salts of all at once: asking the kernel event by event is a twentieth of the work.
         random = os.urandom(_SALTS_BYTES * len(received))
@@ -146,24 +146,24 @@ class Opener:
         log = self._registry.log(message.log)
         if log is None:
             return SetAside(received, DeadLetterReason.LOG_UNKNOWN)
-        events, identifiers = self._namings.get(log.controller_name) or self._naming_of(log)
-        event = events.name(message.event_id.encode())
+        event = event_mac(self._event_id_key, log.controller_name, message.event_id)
         if message.site not in log.sites:
             return SetAside(received, DeadLetterReason.SITE_UNKNOWN, log.controller, event)
         try:
             key = self._epoch_key(message.epoch)
             body = open_message(key.cipher, key.epoch, message.log, message.site, message.event_id, message.value)
-            opened = self._check((received, message, log), event, identifiers, key, body)
+            opened = self._check((received, message, log), event, key, body)
         except SealError as error:
             return SetAside(received, DeadLetterReason(error.reason), log.controller, event)
         _commit(opened, random)
         return opened
 
-    def _naming_of(self, log: Log) -> tuple[Naming, Naming]:
-        secret = self._controller_keys.create_identifier_key(log.controller_name)
-        naming = event_naming(self._event_id_key, log.controller_name), Naming(secret)
-        self._namings[log.controller_name] = naming
-        return naming
+    def _identifier_key(self, log: Log) -> bytes:
+        key = self._identifier_keys.get(log.controller_name)
+        if key is None:
+            key = self._controller_keys.create_identifier_key(log.controller_name)
+            self._identifier_keys[log.controller_name] = key
+        return key
 
     def _epoch_key(self, header: bytes) -> _EpochKey:
         known = self._epochs.get(header)
@@ -181,9 +181,7 @@ class Opener:
         opened = self._epochs[header] = _EpochKey(decoded.epoch, AESGCM(key), publisher.types)
         return opened
 
-    def _check(
-        self, placed: tuple[Received, Message, Log], event: bytes, identifiers: Naming, key: _EpochKey, body: SealedBody
-    ) -> Opened:
+    def _check(self, placed: tuple[Received, Message, Log], event: bytes, key: _EpochKey, body: SealedBody) -> Opened:
         received, message, log = placed
         parts = body.parts
         try:
@@ -210,7 +208,7 @@ class Opener:
                 parts=parts,
                 entry_class=entry_class(what["type"]),
                 notice=self._known_notice(log, what),
-                identifiers=_identifier_names(identifiers, who),
+                identifiers=_identifier_names(self._identifier_key(log), who),
                 received_at=received_at,
                 what=what,
                 decided=decided_by(what, received_at, event),
@@ -243,14 +241,14 @@ def _second(second: int) -> tuple[datetime, str]:
     return moment, format_time(moment)[:19]
 
 
-def _identifier_names(naming: Naming, who: dict[str, Any]) -> list[bytes]:
+def _identifier_names(secret: bytes, who: dict[str, Any]) -> list[bytes]:
     """Names of the identifiers, the strongest first."""
     if "identifiers" not in who:
         return []
     identifiers = _IDENTIFIERS.validate_python(who["identifiers"])
     if len(identifiers) > 1:
         identifiers.sort(key=lambda identifier: -IDENTIFIER_STRENGTH[identifier.type])
-    return [naming.name(identifier_text(identifier.type, identifier.value)) for identifier in identifiers]
+    return [identifier_mac(secret, identifier.type, identifier.value) for identifier in identifiers]
 
 
 def _commit(opened: Opened, random: bytes) -> None:

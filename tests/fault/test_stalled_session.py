@@ -1,6 +1,6 @@
 """A ledger whose process is silent in the middle of its transaction does not keep the others out.
 
-Goal: the locks come free within seconds in both ways a session can hang: idle, and waiting for the rows of a COPY, which
+Goal: the locks come free within seconds in both ways a session can hang: idle, and waiting for rows of a COPY, which
 no timeout of Postgres ends. Method: a session that looks like a ledger's takes the head and then says nothing.
 """
 
