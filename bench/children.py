@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -50,6 +51,18 @@ class Child:
         assert self._process.stdin is not None
         self._process.stdin.write(b"go\n")
         self._process.stdin.flush()
+
+    def listens(self, port: int, deadline_s: float = 60) -> None:
+        """Wait until it takes connections on a port of this machine."""
+        deadline = time.monotonic() + deadline_s
+        while True:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    return
+            self.check_alive()
+            if time.monotonic() > deadline:
+                raise BenchError(f"{self._module} did not listen within {deadline_s:g} s")
+            time.sleep(0.02)
 
     def said(self, word: str, deadline_s: float = 60) -> None:
         """Wait until it has printed `word`."""

@@ -72,7 +72,12 @@ def _measure(world: World, say: Say, events: int, rounds: int, *, per_subject: i
 
 
 def _said(cost: Cost) -> dict[str, float]:
-    return {"events/s": cost.rate, "process us": cost.process_us, "postgres us": cost.postgres_us}
+    return {
+        "events/s": cost.rate,
+        "process us": cost.process_us,
+        "postgres us": cost.postgres_us,
+        "cores used by others": cost.others,
+    }
 
 
 async def _record(deployment: BenchDeployment, topic: str, events: int) -> Cost:

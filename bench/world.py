@@ -171,7 +171,8 @@ class BenchDeployment(Deployment):
             "SAYSO_INGEST_PORT": str(port),
         }
         with Child("services.ingest", self.world.directory, environment=environment) as child:
-            child.said("ingest takes events")
+            # uvicorn listens once the application has started.
+            child.listens(port)
             yield child, port
 
     async def fill(self, topic: str, events: Events, count: int) -> None:

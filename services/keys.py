@@ -130,45 +130,38 @@ class ControllerKeys:
         """`directory` may be shared by several ledgers and query processes."""
         self._directory = directory
         self._root_key = root_key
-        self._cache: dict[Path, tuple[float, bytes]] = {}
+        # By the file's name below the directory; a Path a look-up would cost more than the key does.
+        self._cache: dict[str, tuple[float, bytes]] = {}
 
     def create_identifier_key(self, controller: str) -> bytes:
         """The secret of the controller's identifier names, made at first use (ledger only)."""
-        return self._create(self._identifier_path(controller))
+        return self._key(f"{controller}/identifiers.key", create=True)
 
     def identifier_key(self, controller: str) -> bytes:
         """Raises ConfigurationError if the ledger has not made it or the root key is another."""
-        return self._read(self._identifier_path(controller))
+        return self._key(f"{controller}/identifiers.key")
 
     def create_wrapping_key(self, controller: str, epoch: int) -> bytes:
         """The key that wraps subject keys in `epoch`, made at first use (ledger only)."""
-        return self._create(self._epoch_path(controller, epoch))
+        return self._key(f"{controller}/epoch-{epoch}.key", create=True)
 
     def wrapping_key(self, controller: str, epoch: int) -> bytes:
         """Raises ConfigurationError if this epoch's key was destroyed or never made."""
-        return self._read(self._epoch_path(controller, epoch))
+        return self._key(f"{controller}/epoch-{epoch}.key")
 
-    def _identifier_path(self, controller: str) -> Path:
-        return self._directory / controller / "identifiers.key"
-
-    def _epoch_path(self, controller: str, epoch: int) -> Path:
-        return self._directory / controller / f"epoch-{epoch}.key"
-
-    def _create(self, path: Path) -> bytes:
-        if not path.exists():
-            write_secret(path, aes_key_wrap(self._root_key, os.urandom(SECRET_BYTES)))
-        return self._read(path)
-
-    def _read(self, path: Path) -> bytes:
+    def _key(self, name: str, *, create: bool = False) -> bytes:
         now = time.monotonic()
-        cached = self._cache.get(path)
+        cached = self._cache.get(name)
         if cached is not None and now - cached[0] < KEY_CACHE_S:
             return cached[1]
+        path = self._directory / name
+        if create and not path.exists():
+            write_secret(path, aes_key_wrap(self._root_key, os.urandom(SECRET_BYTES)))
         try:
             key = aes_key_unwrap(self._root_key, path.read_bytes())
         except OSError as error:
             raise ConfigurationError(f"cannot read the controller key {path}: {error.strerror}") from None
         except InvalidUnwrap:
             raise ConfigurationError(f"the controller key {path} was wrapped by another root key") from None
-        self._cache[path] = (now, key)
+        self._cache[name] = (now, key)
         return key

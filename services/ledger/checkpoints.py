@@ -86,7 +86,8 @@ class Checkpoints:
         if edge.root() != head["root"]:
             raise LedgerHalted(f"the entries of log {head['name']} do not make its root: run sayso fsck")
         checkpoint = Checkpoint(head["origin"], head["size"], head["root"])
-        await asyncio.to_thread(self._high_water.raise_to, checkpoint)
+        if not await asyncio.to_thread(self._high_water.raise_to, checkpoint):
+            return False
         note = await asyncio.to_thread(self._signed, head, checkpoint)
         async with self._pool.acquire() as connection, connection.transaction():
             store = Store(connection)

@@ -89,12 +89,15 @@ class HighWater:
 
     def sizes(self) -> dict[str, int]:
         """Origin -> size, as this process knows it."""
-        return {origin: mark.size for origin, mark in self._marks.items()}
+        # A copy, made in one step: a thread may be raising a mark.
+        return {origin: mark.size for origin, mark in dict(self._marks).items()}
 
-    def raise_to(self, mark: Checkpoint) -> None:
-        """Make (origin, size, root) durable; blocking. Raises LedgerHalted if it contradicts what was signed.
+    def raise_to(self, mark: Checkpoint) -> bool:
+        """Make (origin, size, root) durable; blocking. False if more was signed already, so that this came too late.
 
-        Under the directory's lock, because another ledger may have signed since this one last looked.
+        Under the directory's lock, because another ledger may have signed since this one last looked. Raises
+        LedgerHalted if the same size was signed with another root. Whether the database contains a larger mark is
+        asked on every new connection (`check`) and in every batch.
         """
         with self._locked():
             path = self._path(mark.origin)
@@ -102,14 +105,17 @@ class HighWater:
                 standing = parse_checkpoint(path.read_text(encoding="utf-8"))
                 self._marks[mark.origin] = standing
                 if standing == mark:
-                    return
-                if standing.size >= mark.size:
+                    return True
+                if standing.size > mark.size:
+                    return False
+                if standing.size == mark.size:
                     raise LedgerHalted(
-                        f"{mark.origin} was signed at size {standing.size} already; refusing to sign size {mark.size}: "
+                        f"{mark.origin} was signed at size {mark.size} with another root; refusing another: "
                         "see docs/operations.md, 'The ledger halted'"
                     )
             self._write(path, mark.text())
             self._marks[mark.origin] = mark
+            return True
 
     async def check(self, store: Store) -> None:
         """Raise LedgerHalted unless this database contains everything that was ever signed.

@@ -90,8 +90,10 @@ class SignedStatements:
     async def check_head(self, end: int, root: bytes, leaf: bytes, minute: datetime | None) -> None:
         """Check the head against the walk, and what was signed beyond it."""
         log = self._log
+        largest = await self._snapshot.largest_checkpoint(log)
         if log.size is None:
-            if log.vkey is not None:
+            # Between the two statements that open a log there is a key and nothing else.
+            if end or largest is not None or self._mark is not None:
                 self._add("log_heads", "row", "the log is open but has no head")
         else:
             if log.root != root:
@@ -100,7 +102,6 @@ class SignedStatements:
                 self._add("log_heads", "prev", "prev is not the leaf hash of the last entry")
             if minute is not None and log.recorded_at != minute:
                 self._add("log_heads", "recorded_at", "the minute is not that of the last entry")
-        largest = await self._snapshot.largest_checkpoint(log)
         if largest != log.signed_size:
             self._add("log_heads", "signed_size", "the signed size is not that of the largest checkpoint")
         for row in await self._snapshot.checkpoints(log, end, _ABOVE_EVERY_SIZE):

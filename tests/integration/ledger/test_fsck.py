@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from schemas.canonical import canonical_json
 from schemas.checkpoint import Checkpoint
 from schemas.errors import ConfigurationError
 from schemas.merkle import leaf_hash
+from schemas.note import log_key
 from schemas.payload import NONCE_BYTES, place_of, seal_part
 from schemas.record import PART_NAMES, SALT_BYTES, PartName, commitment, entry_bytes, format_minute, part_digest
 from services.keys import ControllerKeys, event_mac, make_secret, read_secret
@@ -103,6 +105,12 @@ async def test_a_log_nobody_opened_and_an_empty_log_are_clean(deployment: Deploy
         await deployment.recorded(0)
     report = await fsck(deployment)
     assert (report.findings, report.logs, report.records) == ([], 1, 0)
+
+
+async def test_a_log_with_a_key_and_no_head_yet_is_clean(deployment: Deployment) -> None:
+    """What a crash in the middle of opening a log leaves; the next round repairs it."""
+    await deployment.fetch("UPDATE logs SET vkey = $1", str(log_key(ORIGIN, Ed25519PrivateKey.generate())))
+    assert (await fsck(deployment)).findings == []
 
 
 async def test_a_recording_ledger_is_never_accused(deployment: Deployment) -> None:

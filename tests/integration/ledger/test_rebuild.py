@@ -11,6 +11,7 @@ from services.ledger.rebuild import SUBJECTS_A_TRANSACTION, rebuild
 from tests.support.databases import Database
 from tests.support.deployment import Deployment, consent_event
 from tests.support.sample_log import DENIED, SampleLog
+from tests.support.wait import until
 
 pytestmark = pytest.mark.integration
 
@@ -81,3 +82,31 @@ async def test_rebuilding_beside_a_recording_ledger_loses_no_decision(database: 
         await deployment.recorded(await task)
     report = await check(deployment.settings(), progress=lambda *_: None)
     assert report.findings == []
+
+
+async def test_a_subject_that_is_being_recorded_to_is_waited_for(database: Database, tmp_path: Path) -> None:
+    """A recorder in the middle of a batch holds its subjects; a projection that did not wait would lose its answers."""
+    deployment = Deployment(database, tmp_path)
+    await deployment.create()
+    async with deployment.ledger():
+        await deployment.publish(deployment.seal(consent_event(n)) for n in range(3))
+        await deployment.recorded(3)
+
+    async def waits() -> bool:
+        return bool(
+            await deployment.fetch(
+                "SELECT FROM pg_stat_activity WHERE datname = current_database()"
+                " AND application_name = 'sayso-rebuild' AND wait_event_type = 'Lock'"
+            )
+        )
+
+    recorder = await deployment.connect()
+    try:
+        async with recorder.transaction():
+            await recorder.execute("SELECT FROM subjects ORDER BY subject LIMIT 1 FOR KEY SHARE")
+            task = asyncio.create_task(rebuild(deployment.settings(), progress=lambda *_: None))
+            await until(waits, what="the rebuild waits for the subject")
+            assert not task.done()
+        assert await task == 3
+    finally:
+        await recorder.close()
