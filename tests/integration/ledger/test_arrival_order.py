@@ -6,7 +6,9 @@ with `latest`; the ledger's own path is held against it on real Postgres in two 
 
 import asyncio
 import random
+from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +16,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from deploy.kafka.topics import create_topics, load_topics
 from schemas.events import PERMISSIVE
 from schemas.ranking import Decided, latest
+from services.stream.kafka_publisher import KafkaPublisher
+from services.stream.protocol import Copy, Message
 from tests.support.databases import SchemaTemplate, drop_database
 from tests.support.deployment import BASE_TIME, Deployment, consent_event
+from tests.support.kafka import KafkaServer
+from tests.support.wait import until
 
 pytestmark = pytest.mark.property
 
@@ -79,27 +86,64 @@ def copies(seed: int) -> list[tuple[dict[str, Any], int]]:
     return drawn
 
 
+@dataclass(frozen=True)
+class ViaKafka:
+    """Every copy goes over Kafka, or with `halved` every second group over the inbox."""
+
+    bootstrap: str
+    topic: str
+    halved: bool
+
+    def ledger_settings(self) -> dict[str, str]:
+        return {"stream": f"kafka://{self.bootstrap}", "events_topic": self.topic}
+
+
 async def state_after(
-    template: SchemaTemplate, directory: Path, order: list[tuple[dict[str, Any], int]], group: int
+    template: SchemaTemplate,
+    directory: Path,
+    order: list[tuple[dict[str, Any], int]],
+    group: int,
+    via: ViaKafka | None = None,
 ) -> set[tuple[Any, ...]]:
     """Record the copies in this order, in groups that become batches of their own or not, as it happens."""
     database = await asyncio.to_thread(template.clone)
     try:
         deployment = Deployment(database, directory, keys=directory.parent / "keys")
         await deployment.create()
-        async with deployment.ledger(batch_events_max=group):
-            for first in range(0, len(order), group):
-                await deployment.publish(
+        sent: list[Copy] = []
+        async with deployment.ledger(batch_events_max=group, **({} if via is None else via.ledger_settings())):
+            for number, first in enumerate(range(0, len(order), group)):
+                messages = [
                     deployment.seal(event, received_at=BASE_TIME + timedelta(seconds=seconds))
                     for event, seconds in order[first : first + group]
-                )
+                ]
+                if via is None or (via.halved and number % 2):
+                    await deployment.publish(messages)
+                else:
+                    sent += await _publish_to_kafka(via, messages)
             await deployment.recorded(60)
             # Copies behind the last new event are still on their way.
             await deployment.drained()
+            await until(partial(_passed, deployment, sent), deadline_s=30, what="every copy is passed")
         assert await deployment.fetch("SELECT reason FROM dead_letters") == []
         return await deployment.state()
     finally:
         await asyncio.to_thread(drop_database, database)
+
+
+async def _publish_to_kafka(via: ViaKafka, messages: list[Message]) -> list[Copy]:
+    publisher = KafkaPublisher(via.bootstrap, topic=via.topic)
+    try:
+        await publisher.start()
+        return await publisher.publish(messages)
+    finally:
+        await publisher.stop()
+
+
+async def _passed(deployment: Deployment, sent: list[Copy]) -> bool:
+    rows = await deployment.fetch("SELECT topic, partition, next_offset FROM positions")
+    positions = {(row["topic"], row["partition"]): row["next_offset"] for row in rows}
+    return all(positions.get((copy.transport, copy.partition), 0) > copy.seq for copy in sent)
 
 
 @pytest.mark.parametrize("seed", [1, 2])
@@ -112,3 +156,16 @@ async def test_the_ledger_reaches_the_same_state_in_any_order(
         shuffled = list(arrived)
         random.Random(seed * 10 + number).shuffle(shuffled)
         assert await state_after(schema_template, tmp_path / f"b{number}", shuffled, group) == expected
+
+
+@pytest.mark.kafka
+@pytest.mark.parametrize("halved", [False, True], ids=["Kafka", "Kafka and inbox"])
+async def test_the_transport_does_not_change_the_state(
+    schema_template: SchemaTemplate, kafka_server: KafkaServer, topic: str, tmp_path: Path, *, halved: bool
+) -> None:
+    await create_topics(kafka_server.bootstrap, load_topics())
+    arrived = copies(3)
+    expected = await state_after(schema_template, tmp_path / "inbox", arrived, 200)
+    random.Random(3).shuffle(arrived)
+    via = ViaKafka(kafka_server.bootstrap, topic, halved=halved)
+    assert await state_after(schema_template, tmp_path / "kafka", arrived, 11, via) == expected
