@@ -82,4 +82,5 @@ def test_cpu_time_of_a_process_and_of_its_children_grows() -> None:
     before, children = cpu_s(os.getpid()), Tree(os.getpid()).cpu_s()
     while cpu_s(os.getpid()) < before + 0.05:
         sum(range(100_000))
-    assert Tree(os.getpid()).cpu_s() >= children + 0.05
+    # Both are sums of 10 ms ticks, as floats: one tick less than was seen is room for their rounding.
+    assert Tree(os.getpid()).cpu_s() > children + 0.035
