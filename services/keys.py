@@ -149,6 +149,35 @@ class ControllerKeys:
         """Raises ConfigurationError if this epoch's key was destroyed or never made."""
         return self._key(f"{controller}/epoch-{epoch}.key")
 
+    def create_proof_key(self, controller: str) -> bytes:
+        """The key of the minimal proofs that outlive an erasure, made at first use (ledger only)."""
+        return self._key(f"{controller}/proofs.key", create=True)
+
+    def proof_key(self, controller: str) -> bytes:
+        """Raises ConfigurationError if the ledger has not made it."""
+        return self._key(f"{controller}/proofs.key")
+
+    def epochs(self, controller: str) -> list[int]:
+        """The epochs that there is a wrapping key of, in order."""
+        paths = (self._directory / controller).glob("epoch-*.key")
+        return sorted(int(path.stem.removeprefix("epoch-")) for path in paths)
+
+    def destroy_wrapping_key(self, controller: str, epoch: int) -> None:
+        """From now on no backup that was wrapped under it can be read (ledger only). Durable on return."""
+        self._destroy(f"{controller}/epoch-{epoch}.key")
+
+    def destroy_controller(self, controller: str) -> None:
+        """Every key of an erased controller: wrapping, identifiers, proofs (ledger only). Durable on return."""
+        for path in sorted((self._directory / controller).glob("*.key")):
+            self._destroy(f"{controller}/{path.name}")
+
+    def _destroy(self, name: str) -> None:
+        path = self._directory / name
+        self._cache.pop(name, None)
+        path.unlink(missing_ok=True)
+        if path.parent.exists():
+            sync_directory(path.parent)
+
     def _key(self, name: str, *, create: bool = False) -> bytes:
         now = time.monotonic()
         cached = self._cache.get(name)

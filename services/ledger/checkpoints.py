@@ -31,8 +31,11 @@ Head = Mapping[str, Any]
 class Checkpoints:
     """Signs for every log; one task per ledger process."""
 
-    def __init__(self, pool: Pool, key_dir: Path, controller_keys: ControllerKeys, high_water: HighWater) -> None:
-        """`key_dir` holds logs/<name>.key."""
+    def __init__(
+        self, pool: Pool, key_dir: Path, controller_keys: ControllerKeys, high_water: HighWater, *, hold: bool
+    ) -> None:
+        """`key_dir` holds logs/<name>.key. With `hold` nothing is shown before witnesses agree (witnesses.py)."""
+        self._hold = hold
         self._pool = pool
         self._key_dir = key_dir
         self._controller_keys = controller_keys
@@ -53,7 +56,9 @@ class Checkpoints:
                 if row["vkey"] is None:
                     key = Ed25519PrivateKey.from_private_bytes(await asyncio.to_thread(make_secret, path))
                     self._controller_keys.create_identifier_key(row["controller_name"])
-                    await store.publish_vkey(row["controller"], row["log"], str(log_key(row["origin"], key)))
+                    await store.publish_vkey(
+                        row["controller"], row["log"], str(log_key(row["origin"], key)), f"file:{row['name']}.key"
+                    )
                 await store.open_head(row["controller"], row["log"], EMPTY_ROOT, bytes(HASH_BYTES))
             return len(rows)
 
@@ -91,7 +96,7 @@ class Checkpoints:
         note = await asyncio.to_thread(self._signed, head, checkpoint)
         async with self._pool.acquire() as connection, connection.transaction():
             store = Store(connection)
-            if not await store.claim_signature(*key, head["signed_size"], checkpoint.size):
+            if not await store.claim_signature(key, head["signed_size"], checkpoint.size, hold=self._hold):
                 return False
             await store.publish_checkpoint(*key, checkpoint.size, checkpoint.root, note)
         self._verified[key] = edge

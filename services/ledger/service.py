@@ -117,7 +117,7 @@ class LedgerService:
         async with pool.acquire() as connection:
             await Store(connection).publish_sealing_key(key_id(public), public.public_bytes_raw())
         registry = Registry(pool)
-        checkpoints = Checkpoints(pool, settings.ledger_key_dir, keys, high_water)
+        checkpoints = Checkpoints(pool, settings.ledger_key_dir, keys, high_water, hold=False)
         await checkpoints.open_logs()
         bootstrap = kafka_bootstrap(settings.stream)
         writing = Writing(

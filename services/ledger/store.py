@@ -193,9 +193,9 @@ class Store:
         """controller, controller_name, log, name, origin, vkey."""
         return await self._fetch("unopened_logs")
 
-    async def publish_vkey(self, controller: int, log: int, vkey: str) -> None:
-        """Set once; a second ledger's attempt changes nothing."""
-        await self._execute("publish_vkey", controller, log, vkey)
+    async def publish_vkey(self, controller: int, log: int, vkey: str, reference: str) -> None:
+        """Set once; a second ledger's attempt changes nothing. `reference` names the private key."""
+        await self._execute("publish_vkey", controller, log, vkey, reference)
 
     async def vkey(self, controller: int, log: int) -> str | None:
         """The log's verifier key."""
@@ -231,9 +231,13 @@ class Store:
         """index, entry of [first, end)."""
         return await self._fetch("entries", controller, log, first, end)
 
-    async def claim_signature(self, controller: int, log: int, old: int | None, new: int) -> bool:
-        """False if another ledger signed meanwhile."""
-        return await self._execute("claim_signature", controller, log, old, new) == 1
+    async def claim_signature(self, log: tuple[int, int], old: int | None, new: int, *, hold: bool) -> bool:
+        """False if another ledger signed meanwhile. With `hold` the checkpoint is not shown yet."""
+        return await self._execute("claim_signature", *log, old, new, hold) == 1
+
+    async def show_checkpoint(self, controller: int, log: int, size: int) -> None:
+        """Let a checkpoint that was held back be shown; never a smaller one than is."""
+        await self._execute("show_checkpoint", controller, log, size)
 
     async def publish_checkpoint(self, controller: int, log: int, size: int, root: bytes, note: str) -> None:
         """Publish the signed note."""

@@ -318,8 +318,18 @@ _HEADS = [
     _damage("head-root", _set("log_heads", _flip("root", 0), SHOP), "log_heads", "root"),
     _damage("head-prev", _set("log_heads", _flip("prev", 0), SHOP), "log_heads", "prev"),
     _damage("head-larger", _set("log_heads", "size = size + 1", SHOP), "log_heads", "size"),
-    _damage("head-smaller", _set("log_heads", "size = 581, signed_size = 581", SHOP), "log_heads", "size"),
-    _damage("head-signed-size", _set("log_heads", "signed_size = 485", SHOP), "log_heads", "signed_size"),
+    _damage(
+        "head-smaller",
+        _set("log_heads", "size = 581, signed_size = 581, published_size = 581", SHOP),
+        "log_heads",
+        "size",
+    ),
+    _damage(
+        "head-signed-size",
+        _set("log_heads", "signed_size = 485, published_size = 485", SHOP),
+        "log_heads",
+        "signed_size",
+    ),
     _damage("head-minute", _set("log_heads", "recorded_at = recorded_at + '1min'", SHOP), "log_heads", "recorded_at"),
     _damage("head-gone", f"DELETE FROM log_heads WHERE {SHOP}", "log_heads", "row"),
 ]

@@ -199,7 +199,8 @@ async def test_a_log_cut_short_in_every_table_is_found_outside_the_database(dama
     leaves = [leaf_hash(row["entry"]) for row in rows]
     await damaged.sql.execute(
         "UPDATE log_heads SET size = 520, root = $1, prev = $2,"
-        f" signed_size = (SELECT max(size) FROM checkpoints WHERE {SHOP}) WHERE {SHOP}",
+        f" signed_size = (SELECT max(size) FROM checkpoints WHERE {SHOP}),"
+        f" published_size = (SELECT max(size) FROM checkpoints WHERE {SHOP}) WHERE {SHOP}",
         root_of(leaves),
         leaves[-1],
     )

@@ -314,7 +314,8 @@ class Controller:
             )
             note = signed_checkpoint(Checkpoint(self.origin, size, root), self.signing_key) if sign else None
             await connection.execute(
-                "UPDATE log_heads SET size = $3, root = $4, signed_size = coalesce($5, signed_size)"
+                "UPDATE log_heads SET size = $3, root = $4, signed_size = coalesce($5, signed_size),"
+                " published_size = coalesce($5, published_size)"
                 " WHERE controller = $1 AND log = $2",
                 self.controller,
                 self.log,

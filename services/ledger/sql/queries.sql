@@ -164,8 +164,11 @@ LEFT JOIN log_heads h ON h.controller = l.controller AND h.log = l.log
 WHERE l.vkey IS NULL OR h.log IS NULL;
 
 -- publish_vkey --
--- Name the key of a log, once.
-UPDATE logs SET vkey = $3 WHERE controller = $1 AND log = $2 AND vkey IS NULL;
+-- Name the first key of a log, once; $4 says where its private half is.
+WITH named AS (
+    UPDATE logs SET vkey = $3 WHERE controller = $1 AND log = $2 AND vkey IS NULL RETURNING controller, log, vkey
+)
+INSERT INTO log_keys (controller, log, number, vkey, reference) SELECT controller, log, 1, vkey, $4 FROM named;
 
 -- vkey --
 -- The key a log was opened with.
@@ -184,12 +187,18 @@ INSERT INTO sealing_keys (sealing_key, public_key) VALUES ($1, $2) ON CONFLICT D
 SELECT index, entry FROM records WHERE controller = $1 AND log = $2 AND index >= $3 AND index < $4 ORDER BY index;
 
 -- claim_signature --
--- Compare-and-swap on the signed size: of two ledgers only one publishes a checkpoint after the other's.
-UPDATE log_heads SET signed_size = $4
+-- Compare-and-swap on the signed size: of two ledgers only one publishes a checkpoint after the other's. It may be shown
+-- at once unless witnesses must agree first ($5).
+UPDATE log_heads SET signed_size = $4, published_size = CASE WHEN $5 THEN published_size ELSE $4 END
 WHERE controller = $1 AND log = $2 AND signed_size IS NOT DISTINCT FROM $3 AND size >= $4;
 
+-- show_checkpoint --
+-- Enough witnesses have agreed: it may be shown.
+UPDATE log_heads SET published_size = $3
+WHERE controller = $1 AND log = $2 AND coalesce(published_size, -1) < $3 AND signed_size >= $3;
+
 -- publish_checkpoint --
--- The signed note; from here on it is public.
+-- The signed note; from here on it is public, unless it is held back.
 INSERT INTO checkpoints (controller, log, size, root, note) VALUES ($1, $2, $3, $4, $5);
 
 -- last_checkpoint --

@@ -51,7 +51,7 @@ SELECT event, received_at FROM dedupe WHERE controller = $1 AND event = ANY($2::
 -- history --
 -- One page of a subject's records in the order of their places, after the place given.
 SELECT p.log AS log_number, l.name AS log, l.origin, p.index, p.nonce, p.who, p.what, p.context, r.entry,
-       coalesce(h.signed_size, 0) > p.index AS published
+       coalesce(h.published_size, 0) > p.index AS published
 FROM payloads p
 JOIN logs l ON l.controller = p.controller AND l.log = p.log
 JOIN log_heads h ON h.controller = p.controller AND h.log = p.log
@@ -94,7 +94,13 @@ SELECT content FROM notices WHERE controller = $1 AND notice = $2 LIMIT 1;
 
 -- last_checkpoint --
 -- What of a log is published: nothing at or past this size may be served.
-SELECT size, note FROM checkpoints WHERE controller = $1 AND log = $2 ORDER BY size DESC LIMIT 1;
+-- Cosignatures follow the log's own signature, in the order of the witnesses' names.
+SELECT c.size, c.note || coalesce((
+        SELECT string_agg(x.line, '' ORDER BY x.witness, x.key_id) FROM cosignatures x
+        WHERE x.controller = c.controller AND x.log = c.log AND x.size = c.size), '') AS note
+FROM log_heads h
+JOIN checkpoints c ON c.controller = h.controller AND c.log = h.log AND c.size = h.published_size
+WHERE h.controller = $1 AND h.log = $2;
 
 -- tiles --
 -- Hash tiles, each cut to the width asked for: a row may have grown past what is published.
