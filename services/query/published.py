@@ -6,16 +6,26 @@ Invariant: nothing at or past the size of the last signed checkpoint leaves this
 import re
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from prometheus_client import Counter
 
-from schemas.errors import NotFound, ProofError
-from schemas.merkle import HASH_BYTES, inclusion_path
+from schemas.errors import NotFound, ProofError, SizeNotPublished
+from schemas.log_keys import LogKeys
+from schemas.merkle import HASH_BYTES, Node, consistency_path, inclusion_path
 from schemas.tiles import ENTRIES, TILE_WIDTH, Tile, encode_bundle, tile_nodes, tile_width
+from services.query.log_keys import log_keys
 from services.query.store import Reader, Store
+
+# How a log's files are served (tlog-tiles), here and by whoever mirrors them.
+TEXT_TYPE: Final = "text/plain; charset=utf-8"
+TILE_TYPE: Final = "application/octet-stream"
+# The name of a tile says which bytes it holds, for ever; the checkpoint is new every second.
+IMMUTABLE: Final = "public, max-age=31536000, immutable"
+FRESH: Final = "public, max-age=1"
+GZIP_LEVEL: Final = 6
 
 # Tiles and partial tiles of a given width never change; 1,024 of them are at most 8 MiB.
 TILES_CACHED_MAX: Final = 1024
@@ -77,6 +87,12 @@ class PublishedLogs:
             raise NotFound
         return checkpoint
 
+    async def keys(self, name: str) -> LogKeys:
+        """The chain of the log's keys in time. Raises NotFound, ProofError."""
+        log = await self.log(name)
+        async with self._store.reading(log.controller) as reader:
+            return log_keys(log.name, log.origin, await reader.log_keys(log.log))
+
     async def tile(self, name: str, tile: Tile) -> bytes:
         """The bytes of one tile or entry bundle. Raises NotFound for any that the last checkpoint does not cover."""
         log = await self.log(name)
@@ -91,10 +107,31 @@ class PublishedLogs:
         return tiles[level, tile.n, tile.width]
 
     async def inclusion(self, reader: Reader, log: int, index: int, size: int) -> tuple[bytes, ...]:
-        """The inclusion path of a leaf in the published tree of that size, reading at most 5 tiles. Raises ProofError.
+        """The inclusion path of a leaf in the published tree of that size: at most 5 tiles. Raises ProofError."""
+        return await self._path(reader, log, size, lambda node: inclusion_path(index, size, node))
 
-        1. Walk the path once with empty hashes: which tiles it needs does not depend on what they hold; 2. read those
-        that are not cached with one statement; 3. walk again.
+    async def consistency(self, name: str, old: int, new: int) -> tuple[Log, Checkpoint, tuple[bytes, ...]]:
+        """The log, its last checkpoint, and the path between two sizes, old <= new.
+
+        Raises NotFound, SizeNotPublished, ProofError.
+        """
+        log = await self.log(name)
+        async with self._store.reading(log.controller) as reader:
+            checkpoint = await last_checkpoint(reader, log.log)
+            if checkpoint is None:
+                raise NotFound
+            if new > checkpoint.size:
+                raise SizeNotPublished
+            path = await self._path(reader, log.log, new, lambda node: consistency_path(old, new, node))
+        return log, checkpoint, path
+
+    async def _path(
+        self, reader: Reader, log: int, size: int, walk: Callable[[Node], list[bytes]]
+    ) -> tuple[bytes, ...]:
+        """A path in the published tree of that size, from tiles alone.
+
+        1. Walk once with empty hashes: which tiles are needed does not depend on what they hold; 2. read those that are
+        not cached with one statement; 3. walk again.
         """
         needed: list[Place] = []
 
@@ -102,9 +139,9 @@ class PublishedLogs:
             needed.append((level, n, width))
             return bytes(width * HASH_BYTES)
 
-        inclusion_path(index, size, tile_nodes(size, note))
+        walk(tile_nodes(size, note))
         tiles = await self._read(reader, log, needed)
-        return tuple(inclusion_path(index, size, tile_nodes(size, lambda *place: tiles[place])))
+        return tuple(walk(tile_nodes(size, lambda *place: tiles[place])))
 
     async def _read(self, reader: Reader, log: int, places: Sequence[Place]) -> dict[Place, bytes]:
         """Tiles, from memory or the database. Raises ProofError when one is missing or too short."""

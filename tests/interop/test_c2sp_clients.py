@@ -1,84 +1,23 @@
 """Unmodified third-party clients accept what schemas prints, and refuse what is damaged."""
 
 import re
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from schemas.checkpoint import Checkpoint, signed_checkpoint
-from schemas.merkle import leaf_hash, root_of
 from schemas.note import log_key
-from schemas.tiles import ENTRIES, Tile, encode_bundle, tiles_for_size
 from tests.interop.third_party import check_with_third_party_clients, open_note_with_third_party
+from tests.support.log_files import ORIGIN, VKEY, foreign_entries, served, write_log
 
 pytestmark = [pytest.mark.interop, pytest.mark.timeout(900)]
 
-ORIGIN = "example.com/consent-log"
-KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
-VKEY = str(log_key(ORIGIN, KEY))
 VECTORS = Path(__file__).parents[2] / "schemas" / "vectors"
-
-
-class QuietHandler(SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name is the base class's
-        pass
-
-
-class QuietServer(ThreadingHTTPServer):
-    def handle_error(self, request: object, client_address: object) -> None:
-        # A client that has found what it refuses hangs up on the tiles still under way.
-        if not isinstance(sys.exception(), ConnectionError):
-            super().handle_error(request, client_address)  # type: ignore[arg-type]  # typeshed names the socket types
-
-
-@contextmanager
-def served(directory: Path) -> Iterator[str]:
-    with QuietServer(("127.0.0.1", 0), partial(QuietHandler, directory=str(directory))) as server:
-        thread = Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}/logs/one"
-        finally:
-            server.shutdown()
-            thread.join()
-
-
-def write_log(directory: Path, size: int) -> Path:
-    """A directory log of entries `{"n":i}` made with schemas alone, below the prefix logs/one."""
-    prefix = directory / "logs" / "one"
-    prefix.mkdir(parents=True)
-    entries = [b'{"n":%d}' % i for i in range(size)]
-    row = [leaf_hash(entry) for entry in entries]
-    root = root_of(row)
-    level = 0
-    for tile in tiles_for_size(size):
-        if tile.level != level:
-            # The next level's hashes are the roots of this level's full tiles.
-            row, level = [root_of(row[at : at + 256]) for at in range(0, len(row) - 255, 256)], level + 1
-        first = tile.n * 256
-        write(prefix / tile.path(), b"".join(row[first : first + tile.width]))
-        if level == 0:
-            bundle = encode_bundle(entries[first : first + tile.width])
-            write(prefix / Tile(ENTRIES, tile.n, tile.width).path(), bundle)
-    write(prefix / "checkpoint", signed_checkpoint(Checkpoint(ORIGIN, size, root), KEY).encode())
-    return prefix
-
-
-def write(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content)
 
 
 @pytest.mark.parametrize("size", [0, 1, 255, 256, 257, 600])
 def test_clients_accept_a_directory_log(size: int, tmp_path: Path) -> None:
-    write_log(tmp_path, size)
+    write_log(tmp_path, foreign_entries(size))
     with served(tmp_path) as url:
         report = check_with_third_party_clients(url, ORIGIN, VKEY, size)
     assert f"checkpoint: size {size}, signature verified" in report
@@ -98,7 +37,7 @@ def test_clients_accept_a_directory_log(size: int, tmp_path: Path) -> None:
 )
 def test_clients_see_one_flipped_bit(path: str, refusal: str, tmp_path: Path) -> None:
     """The check can fail: one bit of any kind of file is enough."""
-    damaged = write_log(tmp_path, 600) / path
+    damaged = write_log(tmp_path, foreign_entries(600)) / path
     content = bytearray(damaged.read_bytes())
     content[len(content) // 2] ^= 1
     damaged.write_bytes(content)
@@ -107,7 +46,7 @@ def test_clients_see_one_flipped_bit(path: str, refusal: str, tmp_path: Path) ->
 
 
 def test_clients_want_the_expected_size_and_key(tmp_path: Path) -> None:
-    write_log(tmp_path, 257)
+    write_log(tmp_path, foreign_entries(257))
     other = str(log_key(ORIGIN, Ed25519PrivateKey.from_private_bytes(bytes(32))))
     with served(tmp_path) as url:
         with pytest.raises(AssertionError, match="size is 257, expected 256"):
