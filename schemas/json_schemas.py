@@ -10,6 +10,9 @@ import orjson
 
 from schemas.events import event_json_schema
 from schemas.notices import NoticeContent
+from schemas.parties import ControllerDetails
+from schemas.receipts_27560 import Receipt27560
+from schemas.receipts_kantara import ReceiptKantara
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 DIRECTORY: Final = Path(__file__).parent / "json"
@@ -23,6 +26,21 @@ def event_schema() -> dict[str, Any]:
 def notice_schema() -> dict[str, Any]:
     """The JSON Schema of a notice's content."""
     return _published("notice", NoticeContent.model_json_schema())
+
+
+def controller_schema() -> dict[str, Any]:
+    """The JSON Schema of what `sayso controller describe` reads."""
+    return _published("controller", ControllerDetails.model_json_schema())
+
+
+def receipt_27560_schema() -> dict[str, Any]:
+    """The JSON Schema of the claims of a receipt in the shape of ISO/IEC TS 27560."""
+    return _published("receipt-27560", Receipt27560.model_json_schema())
+
+
+def receipt_kantara_schema() -> dict[str, Any]:
+    """The JSON Schema of the claims of a Kantara receipt."""
+    return _published("receipt-kantara", ReceiptKantara.model_json_schema())
 
 
 def _published(name: str, schema: dict[str, Any]) -> dict[str, Any]:
@@ -48,6 +66,9 @@ def generated() -> dict[Path, bytes]:
     return {
         DIRECTORY / "event.v1.json": orjson.dumps(event_schema(), option=options),
         DIRECTORY / "notice.v1.json": orjson.dumps(notice_schema(), option=options),
+        DIRECTORY / "controller.v1.json": orjson.dumps(controller_schema(), option=options),
+        DIRECTORY / "receipt-27560.v1.json": orjson.dumps(receipt_27560_schema(), option=options),
+        DIRECTORY / "receipt-kantara.v1.json": orjson.dumps(receipt_kantara_schema(), option=options),
     }
 
 
