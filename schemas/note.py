@@ -160,8 +160,17 @@ def sign_note(text: str, name: str, private_key: Ed25519PrivateKey) -> str:
     Raises CheckpointError when the text does not end in a newline or holds a control character.
     """
     _require_note_text(text)
-    blob = log_key(name, private_key).key_id + private_key.sign(text.encode())
-    return f"{text}\n{_SIGNATURE_LINE_START}{name} {encode_base64(blob)}\n"
+    return signed_note(text, [(log_key(name, private_key), private_key.sign(text.encode()))])
+
+
+def signed_note(text: str, signatures: Sequence[tuple[VerifierKey, bytes]]) -> str:
+    """The signed note: `text`, a blank line and one line a signature, in this order; nothing is verified here.
+
+    Raises CheckpointError when the text does not end in a newline or holds a control character.
+    """
+    _require_note_text(text)
+    lines = (f"{_SIGNATURE_LINE_START}{key.name} {encode_base64(key.key_id + blob)}\n" for key, blob in signatures)
+    return f"{text}\n{''.join(lines)}"
 
 
 def open_note(note: str | bytes, known: Sequence[VerifierKey]) -> OpenedNote:

@@ -5,21 +5,19 @@ checkpoint of size 0; of two ledgers at most one publishes for a size.
 """
 
 import asyncio
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
-from schemas.checkpoint import Checkpoint, signed_checkpoint
-from schemas.errors import ConfigurationError, LedgerHalted
+from schemas.checkpoint import Checkpoint
+from schemas.errors import LedgerHalted
 from schemas.merkle import EMPTY_ROOT, HASH_BYTES, leaf_hash
-from schemas.note import log_key
-from services.keys import ControllerKeys, make_secret, signing_key
+from schemas.note import KeyKind, VerifierKey, signed_note
+from services.keys import ControllerKeys, SigningKeys
 from services.ledger.high_water import HighWater
+from services.ledger.log_keys import KeyInForce, check_signing_keys, keys_in_force
 from services.ledger.store import Store
 from services.ledger.tree import TreeEdge, edge_tiles
-from services.postgres import Pool
+from services.postgres import Pool, PooledConnection
 
 # Entries read back at a time: a tile's worth keeps memory flat and gives the recorder its turns.
 READ_BACK: Final = 256
@@ -28,16 +26,20 @@ READ_BACK: Final = 256
 Head = Mapping[str, Any]
 
 
+class _KeysChanged(Exception):
+    """A log's keys are not those that signed: nothing was published, the next round signs anew."""
+
+
 class Checkpoints:
     """Signs for every log; one task per ledger process."""
 
     def __init__(
-        self, pool: Pool, key_dir: Path, controller_keys: ControllerKeys, high_water: HighWater, *, hold: bool
+        self, pool: Pool, signing: SigningKeys, controller_keys: ControllerKeys, high_water: HighWater, *, hold: bool
     ) -> None:
-        """`key_dir` holds logs/<name>.key. With `hold` nothing is shown before witnesses agree (witnesses.py)."""
+        """`signing` holds private keys. With `hold` nothing is shown before witnesses agree (witnesses.py)."""
         self._hold = hold
         self._pool = pool
-        self._key_dir = key_dir
+        self._signing = signing
         self._controller_keys = controller_keys
         self._high_water = high_water
         # What this process has itself read back and hashed, by (controller, log).
@@ -46,24 +48,25 @@ class Checkpoints:
     async def open_logs(self) -> int:
         """Give every new log its keys and its empty head; return how many were opened.
 
-        A crash between the key file and the row leaves a key that the next try finds and uses.
+        A crash between the key and the row leaves a key that the next try finds and uses.
         """
         async with self._pool.acquire() as connection:
             store = Store(connection)
             rows = await store.unopened_logs()
             for row in rows:
-                path = self._key_path(row["name"])
                 if row["vkey"] is None:
-                    key = Ed25519PrivateKey.from_private_bytes(await asyncio.to_thread(make_secret, path))
+                    reference = await asyncio.to_thread(self._signing.create, row["name"])
+                    public_key = await asyncio.to_thread(self._signing.public_key, reference)
                     self._controller_keys.create_identifier_key(row["controller_name"])
-                    await store.publish_vkey(
-                        row["controller"], row["log"], str(log_key(row["origin"], key)), f"file:{row['name']}.key"
-                    )
+                    vkey = VerifierKey(row["origin"], KeyKind.ED25519, public_key)
+                    await store.publish_vkey(row["controller"], row["log"], str(vkey), reference)
                 await store.open_head(row["controller"], row["log"], EMPTY_ROOT, bytes(HASH_BYTES))
             return len(rows)
 
-    def _key_path(self, name: str) -> Path:
-        return self._key_dir / "logs" / f"{name}.key"
+    async def check_keys(self) -> None:
+        """Whether every signing key in force is at hand. Raises ConfigurationError or KeyProviderAway."""
+        async with self._pool.acquire() as connection:
+            await check_signing_keys(connection, self._signing)
 
     async def sign_due(self) -> int:
         """Sign every log that has grown; return how many checkpoints were published. Raises LedgerHalted."""
@@ -82,33 +85,37 @@ class Checkpoints:
     async def _sign(self, head: Head) -> bool:
         """Publish one checkpoint.
 
-        (1) Re-read and re-hash what is new; (2) fsync the high-water mark; (3) sign; (4) compare-and-swap and publish.
-        A crash after (2) leaves a mark without a checkpoint: the records are there, the next round signs them.
+        (1) Re-read and re-hash what is new; (2) fsync the high-water mark; (3) sign with every key in force; (4)
+        compare-and-swap and publish, unless another key has come into force. A crash after (2) leaves a mark without a
+        checkpoint: the records are there, the next round signs them.
         """
         key = head["controller"], head["log"]
         async with self._pool.acquire() as connection:
             edge = await self._read_back(Store(connection), head)
+            keys = await keys_in_force(connection, *key)
         if edge.root() != head["root"]:
             raise LedgerHalted(f"the entries of log {head['name']} do not make its root: run sayso fsck")
         checkpoint = Checkpoint(head["origin"], head["size"], head["root"])
         if not await asyncio.to_thread(self._high_water.raise_to, checkpoint):
             return False
-        note = await asyncio.to_thread(self._signed, head, checkpoint)
-        async with self._pool.acquire() as connection, connection.transaction():
-            store = Store(connection)
-            if not await store.claim_signature(key, head["signed_size"], checkpoint.size, hold=self._hold):
-                return False
-            await store.publish_checkpoint(*key, checkpoint.size, checkpoint.root, note)
+        note = await asyncio.to_thread(self._signed, checkpoint, keys)
+        try:
+            async with self._pool.acquire() as connection, connection.transaction():
+                store = Store(connection)
+                if not await store.claim_signature(key, head["signed_size"], checkpoint.size, hold=self._hold):
+                    return False
+                await _require_keys(connection, key, keys)
+                await store.publish_checkpoint(*key, checkpoint.size, checkpoint.root, note)
+        except _KeysChanged:
+            return False
         self._verified[key] = edge
         return True
 
-    def _signed(self, head: Head, checkpoint: Checkpoint) -> str:
-        path = self._key_path(head["name"])
-        if not path.exists():
-            raise ConfigurationError(
-                f"the signing key {path} of an open log is missing: restore it from your key backup"
-            )
-        return signed_checkpoint(checkpoint, signing_key(path))
+    def _signed(self, checkpoint: Checkpoint, keys: Sequence[KeyInForce]) -> str:
+        """The note with a signature line of each key, the oldest first."""
+        text = checkpoint.text()
+        message = text.encode()
+        return signed_note(text, [(key.vkey, self._signing.sign(key.reference, message)) for key in keys])
 
     async def _read_back(self, store: Store, head: Head) -> TreeEdge:
         """Extend what was verified by what storage gives back; chain and tiles must agree with it."""
@@ -154,3 +161,9 @@ class Checkpoints:
             return bytes(HASH_BYTES)
         rows = await store.entries(*key, index - 1, index)
         return leaf_hash(rows[0]["entry"]) if rows else bytes(HASH_BYTES)
+
+
+async def _require_keys(connection: PooledConnection, log: tuple[int, int], signed_by: Sequence[KeyInForce]) -> None:
+    """Raise _KeysChanged unless those still sign. Under the head's lock: nobody adds a key before this is published."""
+    if await keys_in_force(connection, *log) != signed_by:
+        raise _KeysChanged
