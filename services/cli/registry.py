@@ -13,7 +13,7 @@ import asyncpg
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from schemas.errors import ConfigurationError
-from schemas.events import INGEST_TYPES
+from schemas.events import INGEST_TYPES, QUERY_TYPES
 from schemas.notices import NoticeContent, notice_hash
 from schemas.sealing import key_id
 from services.cli.admin import QUERIES
@@ -29,8 +29,14 @@ _HOST: Final = re.compile(r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?$")
 _PLAIN_NAME: Final = re.compile(r"^[a-z0-9][a-z0-9-]{0,62}$")
 _SITE_NAME: Final = re.compile(r"^[a-z0-9][a-z0-9._-]{0,63}$")
 
+# GDPR Art. 17(3): a legal obligation; the establishment, exercise or defence of legal claims.
+MINIMAL_PROOF_GROUNDS: Final = ("17(3)(b)", "17(3)(e)")
+
 KeyKind = Literal["pk", "sk"]
 AccessRole = Literal["reader", "dpo", "auditor", "admin"]
+PublishingService = Literal["ingest", "query"]
+
+TYPES_OF: Final[dict[PublishingService, frozenset[str]]] = {"ingest": INGEST_TYPES, "query": QUERY_TYPES}
 
 
 class Site(NamedTuple):
@@ -59,6 +65,12 @@ async def find_controller(connection: Connection, name: str) -> int:
     return number
 
 
+async def describe_controller(connection: Connection, name: str, details: bytes) -> None:
+    """Store what receipts say of a controller, canonical. Raises ConfigurationError if there is none of this name."""
+    if await connection.fetchval(QUERIES["describe_controller"], name, details) is None:
+        raise ConfigurationError(f"there is no controller {name}: see `sayso controller list`")
+
+
 async def create_site(
     connection: Connection, name: str, controller: str, *, log: str, log_host: str | None, origins: Sequence[str]
 ) -> Site:
@@ -68,8 +80,7 @@ async def create_site(
     """
     if not _SITE_NAME.match(name):
         raise ConfigurationError("a site's name is 1 to 64 of a-z, 0-9 and ._-, and begins with a letter or digit")
-    if not _PLAIN_NAME.match(log):
-        raise ConfigurationError("a log's name is 1 to 63 of a-z, 0-9 and -, and does not begin with -")
+    check_log(log, log_host)
     for origin in origins:
         check_origin(origin)
     owner = await find_controller(connection, controller)
@@ -77,7 +88,7 @@ async def create_site(
         async with connection.transaction():
             number = await connection.fetchval(QUERIES["find_log_of_controller"], owner, log)
             if number is None:
-                if log_host is None or not _HOST.match(log_host):
+                if log_host is None:
                     raise ConfigurationError(f"{controller} has no log {log}: give --log-host HOST to make it")
                 number = await connection.fetchval(QUERIES["create_log"], owner, log, f"{log_host}/logs/{log}")
             site: int = await connection.fetchval(QUERIES["create_site"], owner, name, number, list(origins))
@@ -92,6 +103,14 @@ async def find_site(connection: Connection, name: str) -> Site:
     if row is None:
         raise ConfigurationError(f"there is no site {name}: see `sayso site list`")
     return Site(row["controller"], row["site"])
+
+
+def check_log(name: str, host: str | None) -> None:
+    """Raises ConfigurationError unless a log could have this name and be published under this host."""
+    if not _PLAIN_NAME.match(name):
+        raise ConfigurationError("a log's name is 1 to 63 of a-z, 0-9 and -, and does not begin with -")
+    if host is not None and not _HOST.match(host):
+        raise ConfigurationError("a log's host is written as in its address: log.shop.example, or with :PORT")
 
 
 def check_origin(origin: str) -> None:
@@ -141,11 +160,11 @@ async def revoke_key(connection: Connection, key: str) -> None:
     raise ConfigurationError("no key of this name is in force: see `sayso key list`")
 
 
-async def register_publisher(connection: Connection, public_key: Ed25519PublicKey) -> str:
-    """Let an ingest process sign epoch headers for the types that ingest may publish; its name in hex."""
+async def register_publisher(connection: Connection, public_key: Ed25519PublicKey, service: PublishingService) -> str:
+    """Let a process of the service sign epoch headers for the types that the service may publish; its name in hex."""
     name = key_id(public_key)
     raw = public_key.public_bytes_raw()
-    await connection.execute(QUERIES["register_publisher"], name, raw, "ingest", sorted(INGEST_TYPES))
+    await connection.execute(QUERIES["register_publisher"], name, raw, service, sorted(TYPES_OF[service]))
     return name.hex()
 
 
@@ -156,6 +175,16 @@ async def publish_notice(connection: Connection, site: str, content: bytes) -> b
     name = notice_hash(content)
     await connection.execute(QUERIES["publish_notice"], place.controller, name, place.site, language, content)
     return name
+
+
+async def set_minimal_proof_rule(
+    connection: Connection, controller: str, purpose: str, ground: str, keep_days: int
+) -> None:
+    """Consents to this purpose leave a minimal proof behind an erasure. Raises ConfigurationError."""
+    owner = await find_controller(connection, controller)
+    if ground not in MINIMAL_PROOF_GROUNDS:
+        raise ConfigurationError(f"the ground is one of {', '.join(MINIMAL_PROOF_GROUNDS)} (GDPR)")
+    await connection.execute(QUERIES["set_minimal_proof_rule"], owner, purpose, ground, keep_days)
 
 
 async def match_notice(connection: Connection, controller: str, shown: bytes, notice: bytes) -> None:

@@ -4,37 +4,32 @@ Two ledgers on one log may take turns; never a fork, a duplicate, or a position 
 position or inbox rows, heads by (controller, log), subjects by id.
 """
 
-import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from itertools import groupby
 from typing import Final
 from uuid import UUID
 
 import asyncpg
-import orjson
 
-from schemas.errors import LedgerHalted
+from schemas.events import parse_time
 from schemas.ranking import Decided, decided_by
-from schemas.topics import RECORDS_TOPIC, DeadLetterReason
+from schemas.topics import DeadLetterReason
 from services.keys import ControllerKeys, content_mac
-from services.ledger.chain import Chained, Head, chain
-from services.ledger.opening import Opened, SetAside
+from services.ledger.appending import Appending, Edge, LogId
+from services.ledger.dockets import closed_docket
+from services.ledger.erasure import Eraser, append_declarations, log_of
+from services.ledger.erasure_store import ErasureStore
+from services.ledger.opening import ERASED, Opened, SetAside
 from services.ledger.projection import project
 from services.ledger.registry import Log
 from services.ledger.rows import state_row
-from services.ledger.store import Row, Store
+from services.ledger.store import Row
 from services.ledger.subjects import Resolved, SubjectKey, SubjectVanished, resolve, unwrap
-from services.ledger.tree import TreeEdge, edge_tiles
 from services.ledger.writes import Writes
 from services.postgres import PooledConnection
 from services.stream.protocol import Batch, Source
-
-LogId = tuple[int, int]
-
-# Events chained before the connection gets a turn to send what is written already.
-CHAIN_AT_ONCE: Final = 64
 
 # Errors after which the same batch is simply done again: another writer was faster, and now its rows can be seen.
 DO_AGAIN: Final = (
@@ -47,25 +42,16 @@ DO_AGAIN: Final = (
 POISON: Final = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, asyncpg.ProgramLimitExceededError)
 
 
-class LogNotOpen(Exception):
-    """A message for a log that has no head yet; open the logs and do the batch again."""
-
-
 @dataclass(slots=True)
 class Counts:
     """What one committed batch did."""
 
     recorded: int = 0
     duplicates: int = 0
+    # Events from before the erasure of somebody they name.
+    dropped: int = 0
+    erasures: int = 0
     set_aside: list[DeadLetterReason] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True)
-class Edge:
-    """A cached tree edge with the root that the head must have for it to be used."""
-
-    edge: TreeEdge
-    root: bytes
 
 
 class Recording:
@@ -78,19 +64,24 @@ class Recording:
         event_id_key: bytes,
         edges: Mapping[LogId, Edge],
         signed_sizes: Mapping[str, int],
+        eraser: Eraser,
         *,
         announce: bool,
     ) -> None:
         """`edges` are cached from committed batches; `signed_sizes` is the high-water mark by origin."""
         self._connection = connection
-        self._store = Store(connection)
+        self._appending = Appending(connection, keys, edges, signed_sizes, announce=announce)
+        self._store = self._appending.store
+        self._erasures = ErasureStore(connection)
         self._keys = keys
         self._event_id_key = event_id_key
-        self._signed_sizes = signed_sizes
-        self._announce = announce
-        self._heads: dict[LogId, Head] = {}
-        self.edges: dict[LogId, Edge] = dict(edges)
+        self._eraser = eraser
         self.counts = Counts()
+
+    @property
+    def edges(self) -> dict[LogId, Edge]:
+        """The tree edges behind what this transaction appended; to be remembered once it is committed."""
+        return self._appending.edges
 
     async def run(self, source: Source, batch: Batch, outcome: Sequence[Opened | SetAside], *, careful: bool) -> None:
         """Steps (2) to (7); step (1), reading and opening, ran ahead.
@@ -102,7 +93,7 @@ class Recording:
             taken = {received.copy for received in await source.claim(self._connection, batch)}
             ours = [o for o in outcome if o.received.copy in taken]
             events = [o for o in ours if isinstance(o, Opened)]
-            await self._lock_heads(events)
+            await self._lock_heads(ours)
             if careful:
                 for opened in events:
                     await self._record_carefully(opened)
@@ -114,42 +105,28 @@ class Recording:
             # (7) Commit. A crash before: nothing happened, the batch is read again. A crash after: recorded, and the
             # position or the deleted inbox rows say so; the checkpoint follows from whichever ledger runs next.
 
-    async def _lock_heads(self, events: Sequence[Opened]) -> None:
+    async def _lock_heads(self, ours: Sequence[Opened | SetAside]) -> None:
+        events = [o for o in ours if isinstance(o, Opened)]
         logs = {(o.log.controller, o.log.log): o.log for o in events}
-        if not logs:
-            return
-        for row in await self._store.lock_heads(sorted(logs)):
-            key = row["controller"], row["log"]
-            if row["size"] < self._signed_sizes.get(logs[key].origin, 0):
-                raise LedgerHalted(
-                    f"log {logs[key].name} has {row['size']} records, but more were signed: the database was restored "
-                    "or failed over to a lagging copy; see docs/operations.md, 'The ledger halted'"
-                )
-            self._heads[key] = Head(row["size"], row["prev"], row["recorded_at"])
-            cached = self.edges.get(key)
-            # The fence: somebody else appended since, so what we remember of the tree is void.
-            if cached is None or cached.edge.size != row["size"] or cached.root != row["root"]:
-                self.edges[key] = await self._load_edge(key, row)
-        if len(self._heads) < len(logs):
-            raise LogNotOpen
-
-    async def _load_edge(self, key: LogId, head: Row) -> Edge:
-        wanted = [(level, tile) for level, tile, _ in edge_tiles(head["size"])]
-        edge = TreeEdge.from_tiles(head["size"], await self._store.tiles(*key, wanted))
-        if edge.root() != head["root"]:
-            raise LedgerHalted("the stored tiles do not make the root in the head of a log: run sayso fsck")
-        return Edge(edge, head["root"])
+        # A dead letter that names somebody waits for an erasure just as a record does.
+        logs |= {(o.log.controller, o.log.log): o.log for o in ours if o.identifiers and o.log is not None}
+        for controller in {o.log.controller for o in events if o.what["type"] == ERASED}:
+            # A subject may have records in any log of the controller, and each of them will say what it lost.
+            for row in await self._erasures.open_logs(controller):
+                logs.setdefault((controller, row["log"]), log_of(row))
+        await self._appending.lock_heads(logs.values())
 
     async def _record_carefully(self, opened: Opened) -> None:
-        edges, heads = dict(self.edges), dict(self._heads)
-        counts = Counts(self.counts.recorded, self.counts.duplicates, list(self.counts.set_aside))
+        appending = self._appending
+        edges, heads = dict(appending.edges), dict(appending.heads)
+        counts = replace(self.counts, set_aside=list(self.counts.set_aside))
         try:
             async with self._connection.transaction():
                 await self._record([opened])
         except POISON:
-            self.edges, self._heads, self.counts = edges, heads, counts
+            appending.edges, appending.heads, self.counts = edges, heads, counts
             reason = DeadLetterReason.PARTS_INVALID
-            await self._set_aside(SetAside(opened.received, reason, opened.log.controller, opened.event))
+            await self._set_aside(_aside(opened, reason))
 
     async def _record(self, events: Sequence[Opened]) -> None:
         by_controller = sorted(events, key=lambda o: o.log.controller)
@@ -160,18 +137,35 @@ class Recording:
         log = events[0].log
         # (3) Drop what is already recorded; same id with other content goes to the dead letters.
         fresh, to_project = await self._drop_known(log, events)
+        asks = [o for o in fresh if o.what["type"] == ERASED]
         # (4) Resolve subjects, lock them, make keys.
-        resolved = await resolve(self._store, self._keys, log, fresh)
+        events_to_record, resolved = await self._resolve(log, [o for o in fresh if o.what["type"] != ERASED])
         async with Writes() as writes:
-            writes.put(lambda: self._store.copy_subjects(resolved.new_subjects))
-            writes.put(lambda: self._store.copy_identifiers(resolved.new_identifiers))
-            # (5) and (6) Build and write, log by log: the chain is the log's, the subjects are the controller's.
-            by_log = sorted(fresh, key=lambda o: o.log.log)
-            for _, group in groupby(by_log, key=lambda o: o.log.log):
-                await self._append(list(group), resolved, writes)
-            self._write_state(log.controller, fresh, resolved, writes)
+            self._appending.put_subjects(resolved, writes)
+            # (5) and (6) Build and write.
+            await self._appending.put_appends(events_to_record, resolved, writes)
+            self._write_state(log.controller, events_to_record, resolved, writes)
+        self.counts.recorded += len(events_to_record)
+        for opened in events_to_record:
+            if (docket := closed_docket(opened.what)) is not None:
+                await self._erasures.close_docket(log.controller, docket, opened.received_at)
+        for ask in asks:
+            await self._erase(ask)
         for subject in sorted(to_project):
             await project(self._store, self._keys, self._event_id_key, (log.controller, log.controller_name), subject)
+
+    async def _resolve(self, log: Log, events: list[Opened]) -> tuple[list[Opened], Resolved]:
+        """The events that are not too late, and their subjects. Raises SubjectVanished.
+
+        Tombstones are looked at behind the subjects: of somebody who is erased meanwhile, by a replay that holds no
+        heads, either the subject cannot be locked or the tombstone is seen.
+        """
+        while True:
+            resolved = await resolve(self._store, self._keys, log, events)
+            on_time = await self._drop_erased(log, events)
+            if len(on_time) == len(events):
+                return events, resolved
+            events = on_time
 
     async def _drop_known(self, log: Log, events: Sequence[Opened]) -> tuple[list[Opened], set[UUID]]:
         """Return the events that are new, and the subjects whose state an earlier copy changes."""
@@ -210,32 +204,35 @@ class Recording:
         return content_mac(unwrap(self._keys, log.controller_name, key), opened.content) == remembered
 
     async def _conflict(self, opened: Opened) -> None:
-        reason = DeadLetterReason.ID_CONFLICT
-        await self._set_aside(
-            SetAside(opened.received, reason, opened.log.controller, opened.event, opened.identifiers)
-        )
+        await self._set_aside(_aside(opened, DeadLetterReason.ID_CONFLICT))
 
-    async def _append(self, events: list[Opened], resolved: Resolved, writes: Writes) -> None:
-        log, store = events[0].log, self._store
-        key = log.controller, log.log
-        standing, now = self._heads[key], datetime.now(UTC)
-        chained = Chained(Head(standing.size, standing.prev, standing.recorded_at))
-        for start in range(0, len(events), CHAIN_AT_ONCE):
-            # Let the writes go on.
-            await asyncio.sleep(0)
-            chain(log, chained, [(o, resolved.of(o)) for o in events[start : start + CHAIN_AT_ONCE]], now)
-        appended = self.edges[key].edge.append(chained.leaves)
-        head = chained.head
-        writes.put(lambda: store.copy_records(chained.records))
-        writes.put(lambda: store.copy_payloads(chained.payloads))
-        writes.put(lambda: store.copy_dedupe(chained.dedupe))
-        moved = head.size, appended.root, head.prev, head.recorded_at
-        announcement = (RECORDS_TOPIC, log.name, _places(log, standing.size, events)) if self._announce else None
-        writes.put(lambda: store.append(key, moved, appended.tiles, announcement))
-        await asyncio.sleep(0)
-        self._heads[key] = head
-        self.edges[key] = Edge(appended.edge, appended.root)
-        self.counts.recorded += len(events)
+    async def _drop_erased(self, log: Log, events: list[Opened]) -> list[Opened]:
+        """Leave out acts from before the erasure of somebody they name: late, replayed and restored copies."""
+        names = {name for opened in events for name in opened.identifiers}
+        buried = await self._erasures.tombstones(log.controller, list(names)) if names else {}
+        if not buried:
+            return events
+        late = {
+            opened.event
+            for opened in events
+            for name in opened.identifiers
+            if name in buried and _acted_at(opened) <= buried[name]
+        }
+        await self._erasures.name_dropped(log.controller, sorted(late), log.log)
+        self.counts.dropped += len(late)
+        return [opened for opened in events if opened.event not in late]
+
+    async def _erase(self, ask: Opened) -> None:
+        """Erase a subject; each log that held parts of it gets a record that says how many."""
+        declarations = await self._eraser.erase(self._erasures, self._store, ask, self._appending.heads)
+        if not declarations:
+            # Erased already, or never there: the same ask twice does no harm.
+            await self._erasures.name_dropped(ask.log.controller, [ask.event], ask.log.log)
+            self.counts.duplicates += 1
+            return
+        await append_declarations(self._appending, self._erasures, declarations)
+        self.counts.recorded += len(declarations)
+        self.counts.erasures += 1
 
     def _write_state(self, controller: int, events: Sequence[Opened], resolved: Resolved, writes: Writes) -> None:
         """Fold this batch's answers, then COPY those of new subjects and put the others against what stands."""
@@ -262,7 +259,20 @@ class Recording:
             known.sort(key=lambda item: (item[0], item[1].purpose, item[1].legal_basis))
             writes.put(lambda: self._store.write_state(controller, known))
 
+    async def _is_late(self, aside: SetAside) -> bool:
+        """Whether it is from before the erasure of somebody it names: not even a dead letter is kept of it."""
+        if not aside.identifiers or aside.log is None or aside.acted_at is None:
+            return False
+        buried = await self._erasures.tombstones(aside.log.controller, list(aside.identifiers))
+        return any(aside.acted_at <= erased_at for erased_at in buried.values())
+
     async def _set_aside(self, aside: SetAside) -> None:
+        if await self._is_late(aside):
+            self.counts.dropped += 1
+            return
+        self.counts.set_aside.append(aside.reason)
+        if aside.reason == DeadLetterReason.CONTROLLER_ERASED:
+            return
         copy, message = aside.received.copy, aside.received.message
         log = site = epoch = None
         value = aside.received.raw
@@ -270,7 +280,7 @@ class Recording:
             log, site, epoch, value = message.log, message.site, message.epoch, message.value
         await self._store.set_aside(
             (
-                aside.controller,
+                0 if aside.log is None else aside.log.controller,
                 aside.reason,
                 copy.transport,
                 copy.partition,
@@ -283,10 +293,12 @@ class Recording:
                 value,
             )
         )
-        self.counts.set_aside.append(aside.reason)
 
 
-def _places(log: Log, first: int, events: Sequence[Opened]) -> bytes:
-    """The message on sayso.records.v1: which event went where."""
-    places = [{"id": opened.what["id"], "index": index} for index, opened in enumerate(events, first)]
-    return orjson.dumps({"log": log.origin, "events": places})
+def _acted_at(opened: Opened) -> datetime:
+    """When it was done, as an erasure sees it: a clock that is ahead does not save an act from before."""
+    return min(parse_time(opened.what["time"]), opened.received_at)
+
+
+def _aside(opened: Opened, reason: DeadLetterReason) -> SetAside:
+    return SetAside(opened.received, reason, opened.log, opened.event, opened.identifiers, _acted_at(opened))

@@ -61,6 +61,8 @@ def chain(log: Log, chained: Chained, events: Sequence[tuple[Opened, SubjectKey]
             recorded_at=minute,
             commitment=opened.commitment,
             notice=opened.notice,
+            erased=opened.erased,
+            follows=opened.follows,
         )
         prev = leaf_hash(entry)
         chained.leaves.append(prev)

@@ -24,6 +24,8 @@ from services.ledger.tree import TreeEdge, edge_tiles
 _ID_FILE: Final = "id"
 _LOCK_FILE: Final = "lock"
 _SUFFIX: Final = ".mark"
+# Of a log that a successor took over from: kept for the record, never compared or raised again.
+_CLOSED_SUFFIX: Final = ".closed"
 
 
 def read_high_water(directory: Path) -> tuple[UUID | None, dict[str, Checkpoint]]:
@@ -101,6 +103,8 @@ class HighWater:
         """
         with self._locked():
             path = self._path(mark.origin)
+            if path.with_suffix(_CLOSED_SUFFIX).exists():
+                raise LedgerHalted(f"{mark.origin} has a successor: nothing is signed for it any more")
             if path.exists():
                 standing = parse_checkpoint(path.read_text(encoding="utf-8"))
                 self._marks[mark.origin] = standing
@@ -116,6 +120,25 @@ class HighWater:
             self._write(path, mark.text())
             self._marks[mark.origin] = mark
             return True
+
+    def last_signed(self, origin: str) -> Checkpoint | None:
+        """What was last signed for an origin, also if it is closed by now. Blocking."""
+        for path in (self._path(origin), self._path(origin).with_suffix(_CLOSED_SUFFIX)):
+            if path.exists():
+                return parse_checkpoint(path.read_text(encoding="utf-8"))
+        return None
+
+    def close(self, origin: str) -> None:
+        """A successor took over: from now on this origin's mark binds nobody, and nothing is ever signed for it.
+
+        Blocking. A crash before leaves the mark, and with it every ledger halted: close again.
+        """
+        with self._locked():
+            path = self._path(origin)
+            if path.exists():
+                path.rename(path.with_suffix(_CLOSED_SUFFIX))
+                sync_directory(self._directory)
+            self._marks.pop(origin, None)
 
     async def check(self, store: Store) -> None:
         """Raise LedgerHalted unless this database contains everything that was ever signed.

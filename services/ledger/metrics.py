@@ -1,5 +1,8 @@
 """What the ledger tells Prometheus: counts and times, never anything about a person."""
 
+import time
+from collections.abc import Iterable
+from functools import partial
 from typing import Final
 
 from prometheus_client import CollectorRegistry, start_http_server
@@ -19,12 +22,47 @@ class LedgerMetrics:
         self.recorded = counter(registry, "sayso_ledger_recorded", "Events recorded.")
         self.duplicates = counter(registry, "sayso_ledger_duplicates", "Copies of events that were recorded already.")
         self.set_aside = counter(registry, "sayso_ledger_dead_letters", "Messages set aside, by reason.", ("reason",))
+        self.dropped = counter(
+            registry, "sayso_ledger_dropped", "Events from before the erasure of somebody they name, not recorded."
+        )
+        self.erasures = counter(registry, "sayso_ledger_erasures", "Subjects erased.")
         self.checkpoints = counter(registry, "sayso_ledger_checkpoints", "Checkpoints published.")
         self.halted = gauge(registry, "sayso_ledger_halted", "1 while the database contradicts what was signed.")
         self.recording = gauge(registry, "sayso_ledger_recording", "1 while this ledger records and signs.")
         self.partitions_stopped = counter(
             registry, "sayso_ledger_partitions_stopped", "Partitions stopped because their position is not valid."
         )
+        self.cosignatures = counter(
+            registry, "sayso_ledger_cosignatures", "Answers of witnesses, by how they ended.", ("witness", "outcome")
+        )
+        self.uncosigned = gauge(
+            registry,
+            "sayso_ledger_uncosigned_logs",
+            "Logs whose last checkpoint a witness has not cosigned.",
+            ("witness",),
+        )
+        self._cosignature_age = gauge(
+            registry,
+            "sayso_ledger_seconds_since_cosignature",
+            "Time since a witness last cosigned anything, or since the start.",
+            ("witness",),
+        )
+        # Monotonic seconds of each witness's last cosignature; read by the thread that serves the metrics.
+        self._cosigned_at: dict[str, float] = {}
+        self.timestamps = counter(
+            registry,
+            "sayso_ledger_timestamps",
+            "Answers of timestamp authorities, by outcome.",
+            ("authority", "outcome"),
+        )
+        self._timestamp_age = gauge(
+            registry,
+            "sayso_ledger_seconds_since_timestamp",
+            "Time since an authority last gave a token that verifies, or since the start.",
+            ("authority",),
+        )
+        # Monotonic seconds of each authority's last token; read by the thread that serves the metrics.
+        self._timestamped_at: dict[str, float] = {}
         self.batch_seconds = histogram(
             registry, "sayso_ledger_batch_seconds", "Time of one recording transaction.", _BATCH_SECONDS
         )
@@ -33,8 +71,42 @@ class LedgerMetrics:
         """Add one committed batch."""
         self.recorded.inc(counts.recorded)
         self.duplicates.inc(counts.duplicates)
+        self.dropped.inc(counts.dropped)
+        self.erasures.inc(counts.erasures)
         for reason in counts.set_aside:
             self.set_aside.labels(reason).inc()
+
+    def watch_witnesses(self, names: Iterable[str], outcomes: Iterable[str]) -> None:
+        """Begin the series of these witnesses; their clocks start now."""
+        kinds = list(outcomes)
+        for name in names:
+            for outcome in kinds:
+                self.cosignatures.labels(name, outcome)
+            self.cosigned_now(name)
+            self._cosignature_age.labels(name).set_function(partial(self._since_cosigned, name))
+
+    def cosigned_now(self, name: str) -> None:
+        """A witness has cosigned."""
+        self._cosigned_at[name] = time.monotonic()
+
+    def _since_cosigned(self, name: str) -> float:
+        return time.monotonic() - self._cosigned_at[name]
+
+    def watch_authorities(self, names: Iterable[str], outcomes: Iterable[str]) -> None:
+        """Begin the series of these timestamp authorities; their clocks start now."""
+        kinds = list(outcomes)
+        for name in names:
+            for outcome in kinds:
+                self.timestamps.labels(name, outcome)
+            self._timestamped_at.setdefault(name, time.monotonic())
+            self._timestamp_age.labels(name).set_function(partial(self._since_timestamped, name))
+
+    def timestamped(self, name: str, at: float) -> None:
+        """An authority gave a token that verifies, at this monotonic time."""
+        self._timestamped_at[name] = at
+
+    def _since_timestamped(self, name: str) -> float:
+        return time.monotonic() - self._timestamped_at[name]
 
     def serve(self, host: str, port: int) -> None:
         """Listen in a thread of its own, so that a busy recorder still answers."""

@@ -5,15 +5,16 @@ publisher is trusted to be the registered process it signed as, not to send sens
 """
 
 import asyncio
+import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any, Final
+from uuid import UUID
 
 import orjson
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from pydantic import TypeAdapter, ValidationError
 
@@ -22,21 +23,27 @@ from schemas.errors import SealError
 from schemas.events import IDENTIFIER_STRENGTH, Identifier, PurposeDecision, entry_class, parse_time
 from schemas.ranking import Decided, decided_by
 from schemas.record import SALT_BYTES, Parts, commitment, format_time, part_digest
-from schemas.sealing import EpochHeader, SealedBody, key_id, open_message
+from schemas.sealing import EpochHeader, SealedBody, open_message
 from schemas.topics import DeadLetterReason
 from services.keys import ControllerKeys, event_mac, identifier_mac
 from services.ledger.registry import Log, Registry
+from services.ledger.sealing_keys import SealingKeys
 from services.stream.protocol import Message, Received
 
 # Let the transaction of the batch before go on after this many events of uninterrupted work. A statement waits for
 # about three such turns: with many more events in one, this batch would be open before the costly statements begin.
 YIELD_EVERY: Final = 8
 EPOCHS_CACHED_MAX: Final = 4096
+# The type of message that asks for an erasure, and the grounds it may name (GDPR Art. 17(1)).
+ERASED: Final = "subject.erased"
+GROUNDS: Final = frozenset(f"17(1)({letter})" for letter in "abcdef")
 DECISIONS_REMEMBERED_MAX: Final = 4096
 
 _EPOCH_START: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_SALTS_BYTES: Final = 3 * SALT_BYTES
+SALTS_BYTES: Final = 3 * SALT_BYTES
 _NO_SALTS: Final = b"", b"", b""
+# What a body that is no event can raise when it is read.
+_SENSELESS: Final = (ValidationError, KeyError, TypeError, AttributeError, ValueError, OverflowError)
 _IDENTIFIERS: Final = TypeAdapter(list[Identifier]).validator
 _DECISIONS: Final = TypeAdapter(list[PurposeDecision]).validator
 
@@ -58,6 +65,9 @@ class Opened:
     decided: list[Decided]
     salts: tuple[bytes, bytes, bytes] = _NO_SALTS
     commitment: str = ""
+    # What only the ledger's own records state in their entry.
+    erased: Mapping[str, int] | None = None
+    follows: Mapping[str, Any] | None = None
 
     @property
     def identifier(self) -> bytes | None:
@@ -67,13 +77,14 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class SetAside:
-    """A message for the dead letters, with what could be read of it."""
+    """A message for the dead letters, with what could be read of it; `acted_at` is the latest that it can be from."""
 
     received: Received
     reason: DeadLetterReason
-    controller: int = 0
+    log: Log | None = None
     event: bytes | None = None
     identifiers: Sequence[bytes] = ()
+    acted_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,42 +95,47 @@ class _EpochKey:
 
 
 class Opener:
-    """Opens messages; holds the sealing key and a cache of verified epoch headers."""
+    """Opens messages; holds the sealing keys and a cache of verified epoch headers."""
 
     def __init__(
-        self, registry: Registry, sealing_key: X25519PrivateKey, event_id_key: bytes, controller_keys: ControllerKeys
+        self, registry: Registry, sealing_keys: SealingKeys, event_id_key: bytes, controller_keys: ControllerKeys
     ) -> None:
         """All keys stay in this process."""
         self._registry = registry
-        self._sealing_key = sealing_key
-        self._sealing_key_id = key_id(sealing_key.public_key())
+        self._sealing_keys = sealing_keys
         self._event_id_key = event_id_key
         self._controller_keys = controller_keys
         self._epochs: dict[bytes, _EpochKey] = {}
         # Secrets of identifier names by controller, for the batch at hand only: asking ControllerKeys looks at a file.
         self._identifier_keys: dict[str, bytes] = {}
-        # Canonical decisions that the schema took: a site's visitors give few different answers.
+        # Hashes of decisions that the schema took: a site's visitors give few different answers. Free text may stand in
+        # them, which must not outlive its batch.
         self._valid_decisions: set[bytes] = set()
-        self._generation = 0
+        self._generation = 0, 0
+
+    async def look_again(self) -> None:
+        """What is known of the logs is old."""
+        await self._registry.refresh(missed=True)
 
     async def open_all(self, received: Sequence[Received]) -> list[Opened | SetAside]:
         """Open a batch, in order; what cannot be recorded comes back as SetAside with its reason."""
         await self._registry.refresh()
         if any(self._misses(item.message) for item in received):
             await self._registry.refresh(missed=True)
-        if self._generation != self._registry.generation:
-            # A publisher may have been revoked: every header is verified again.
+        generation = self._registry.generation, self._sealing_keys.generation
+        if self._generation != generation:
+            # A publisher may have been revoked, or a sealing key destroyed: every header is verified again.
             self._epochs.clear()
-            self._generation = self._registry.generation
+            self._generation = generation
         self._identifier_keys.clear()
         outcome: list[Opened | SetAside] = []
         # The salts of all at once: asking the kernel event by event is a twentieth of the work.
-        random = os.urandom(_SALTS_BYTES * len(received))
+        random = os.urandom(SALTS_BYTES * len(received))
         for number, item in enumerate(received):
             if number % YIELD_EVERY == YIELD_EVERY - 1:
                 await asyncio.sleep(0)
-            at = number * _SALTS_BYTES
-            outcome.append(self.open(item, random[at : at + _SALTS_BYTES]))
+            at = number * SALTS_BYTES
+            outcome.append(self.open(item, random[at : at + SALTS_BYTES]))
         unknown = [o for o in outcome if isinstance(o, Opened) and "notice" in o.what and o.notice is None]
         if unknown:
             await self._registry.refresh(missed=True)
@@ -146,17 +162,34 @@ class Opener:
         log = self._registry.log(message.log)
         if log is None:
             return SetAside(received, DeadLetterReason.LOG_UNKNOWN)
+        if self._registry.is_erased(message.log):
+            return SetAside(received, DeadLetterReason.CONTROLLER_ERASED)
         event = event_mac(self._event_id_key, log.controller_name, message.event_id)
         if message.site not in log.sites:
-            return SetAside(received, DeadLetterReason.SITE_UNKNOWN, log.controller, event)
+            return SetAside(received, DeadLetterReason.SITE_UNKNOWN, log, event)
         try:
             key = self._epoch_key(message.epoch)
             body = open_message(key.cipher, key.epoch, message.log, message.site, message.event_id, message.value)
+        except SealError as error:
+            return SetAside(received, DeadLetterReason(error.reason), log, event)
+        try:
             opened = self._check((received, message, log), event, key, body)
         except SealError as error:
-            return SetAside(received, DeadLetterReason(error.reason), log.controller, event)
-        _commit(opened, random)
+            return self._set_aside((received, log), event, body, DeadLetterReason(error.reason))
+        commit(opened, random)
         return opened
+
+    def _set_aside(
+        self, placed: tuple[Received, Log], event: bytes, body: SealedBody, reason: DeadLetterReason
+    ) -> SetAside:
+        """A message that could be opened and may not be recorded: with the names in it, so that it goes with them."""
+        received, log = placed
+        try:
+            names = _identifier_names(self._identifier_key(log), orjson.loads(body.parts.who))
+            acted_at = _EPOCH_START + timedelta(microseconds=body.received_at_us)
+        except _SENSELESS:
+            return SetAside(received, reason, log, event)
+        return SetAside(received, reason, log, event, names, acted_at)
 
     def _identifier_key(self, log: Log) -> bytes:
         key = self._identifier_keys.get(log.controller_name)
@@ -173,9 +206,10 @@ class Opener:
         publisher = self._registry.publisher(decoded.publisher)
         if publisher is None:
             raise SealError(DeadLetterReason.PUBLISHER_UNKNOWN)
-        if decoded.sealing_key != self._sealing_key_id:
+        private = self._sealing_keys.find(decoded.sealing_key)
+        if private is None:
             raise SealError(DeadLetterReason.SEALING_KEY_UNKNOWN)
-        key = decoded.open(publisher.public_key, self._sealing_key)
+        key = decoded.open(publisher.public_key, private)
         if len(self._epochs) >= EPOCHS_CACHED_MAX:
             self._epochs.clear()
         opened = self._epochs[header] = _EpochKey(decoded.epoch, AESGCM(key), publisher.types)
@@ -188,6 +222,8 @@ class Opener:
             who, what, context = orjson.loads(parts.who), orjson.loads(parts.what), orjson.loads(parts.context)
             if (canonical_json(who), canonical_json(what), canonical_json(context)) != parts:
                 raise SealError(DeadLetterReason.PARTS_INVALID)
+            if not isinstance(who, dict) or not isinstance(context, dict):
+                raise SealError(DeadLetterReason.PARTS_INVALID)
             second, microsecond = divmod(body.received_at_us, 1_000_000)
             received_at, written = _second(second)
             if what["received_at"] != f"{written}.{microsecond:06d}Z":
@@ -199,6 +235,8 @@ class Opener:
             parse_time(what["time"])
             if "decisions" in what:
                 self._check_decisions(what["decisions"])
+            if what["type"] == ERASED:
+                read_ask(what)
             received_at = received_at.replace(microsecond=microsecond)
             return Opened(
                 received=received,
@@ -213,12 +251,12 @@ class Opener:
                 what=what,
                 decided=decided_by(what, received_at, event),
             )
-        except (ValidationError, KeyError, TypeError, AttributeError, ValueError, OverflowError):
+        except _SENSELESS:
             raise SealError(DeadLetterReason.PARTS_INVALID) from None
 
     def _check_decisions(self, decisions: Any) -> None:
         """Raise ValidationError unless the schema takes them."""
-        written = canonical_json(decisions)
+        written = hashlib.sha256(canonical_json(decisions)).digest()
         if written in self._valid_decisions:
             return
         _DECISIONS.validate_python(decisions)
@@ -232,6 +270,15 @@ class Opener:
             return None
         shown = bytes.fromhex(what["notice"]["sha256"])
         return shown.hex() if self._registry.knows_notice(log.controller, shown) else None
+
+
+def read_ask(what: Mapping[str, Any]) -> tuple[UUID, str]:
+    """The subject and the ground of a message that asks for an erasure. Raises KeyError, TypeError or ValueError."""
+    asked = what["erasure"]
+    subject, ground = UUID(asked["subject"]), asked["ground"]
+    if ground not in GROUNDS:
+        raise ValueError("not a ground of Art. 17(1)")
+    return subject, ground
 
 
 @lru_cache(maxsize=64)
@@ -251,8 +298,8 @@ def _identifier_names(secret: bytes, who: dict[str, Any]) -> list[bytes]:
     return [identifier_mac(secret, identifier.type, identifier.value) for identifier in identifiers]
 
 
-def _commit(opened: Opened, random: bytes) -> None:
-    """Salt the parts and commit to them; neither depends on the place the record will get."""
+def commit(opened: Opened, random: bytes) -> None:
+    """Salt the parts and commit to them; neither depends on the place the record will get. `random` is 96 bytes."""
     salts = random[:SALT_BYTES], random[SALT_BYTES : 2 * SALT_BYTES], random[2 * SALT_BYTES :]
     opened.salts = salts
     opened.commitment = commitment(

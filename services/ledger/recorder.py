@@ -5,7 +5,7 @@ the tree edges, whose truth the head's row lock decides.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,8 +13,9 @@ import asyncpg
 
 from schemas.errors import PositionInvalid, PositionMoved, StreamUnavailable
 from services.keys import ControllerKeys
-from services.ledger.batch import DO_AGAIN, POISON, Counts, Edge, LogId, LogNotOpen, Recording
-from services.ledger.checkpoints import Checkpoints
+from services.ledger.appending import Edge, LogClosed, LogId, LogNotOpen
+from services.ledger.batch import DO_AGAIN, POISON, Counts, Recording
+from services.ledger.erasure import Eraser
 from services.ledger.high_water import HighWater
 from services.ledger.metrics import LedgerMetrics
 from services.ledger.opening import Opened, Opener, SetAside
@@ -51,8 +52,9 @@ class Writing:
     opener: Opener
     keys: ControllerKeys
     event_id_key: bytes
-    checkpoints: Checkpoints
+    open_logs: Callable[[], Awaitable[None]]
     high_water: HighWater
+    eraser: Eraser
     metrics: LedgerMetrics
     edges: dict[LogId, Edge]
     batch_events_max: int
@@ -97,7 +99,10 @@ class Recorder:
             except TimeoutError:
                 continue
             ahead.task_done()
-            if not await self._record(prepared):
+            recorded = await self._record(prepared)
+            # An idle ledger must not hold the people of its last batch until the next one comes.
+            del prepared
+            if not recorded:
                 return
 
     async def _prepare_ahead(self, ahead: "asyncio.Queue[Prepared]") -> None:
@@ -106,8 +111,10 @@ class Recorder:
             prepared = await self._prepare()
             if prepared is None:
                 continue
+            is_all = len(prepared.batch.received) < self._writing.batch_events_max
             await ahead.put(prepared)
-            if len(prepared.batch.received) < self._writing.batch_events_max:
+            del prepared  # as above
+            if is_all:
                 # All that there was: what comes meanwhile makes one batch, not several that wait for each other.
                 await ahead.join()
 
@@ -137,7 +144,11 @@ class Recorder:
             except PositionMoved:
                 return False
             except LogNotOpen:
-                await self._writing.checkpoints.open_logs()
+                await self._writing.open_logs()
+            except LogClosed:
+                # A successor took over, or the controller was erased, since the registry was read.
+                await self._writing.opener.look_again()
+                return False
             except DO_AGAIN as error:
                 # A unique violation that stays is an event's own doing: find it under savepoints.
                 careful = careful or (isinstance(error, asyncpg.UniqueViolationError) and attempt > ATTEMPTS_MAX // 2)
@@ -164,6 +175,7 @@ class Recorder:
                     writing.event_id_key,
                     writing.edges,
                     writing.high_water.sizes(),
+                    writing.eraser,
                     announce=writing.announce,
                 )
                 await recording.run(self._source, prepared.batch, prepared.outcome, careful=careful)

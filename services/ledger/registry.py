@@ -28,6 +28,8 @@ class Log:
     name: str
     origin: str
     sites: frozenset[str]
+    # Whether it continues another log: then its first entries say so, before anything else is recorded.
+    follows: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,8 @@ class Registry:
         """Empty until the first `refresh`."""
         self._pool = pool
         self._logs: Mapping[str, Log] = {}
+        self._successors: Mapping[str, str] = {}
+        self._erased: frozenset[str] = frozenset()
         self._publishers: Mapping[bytes, Publisher] = {}
         self._notices: frozenset[tuple[int, bytes]] = frozenset()
         self._read_at = 0.0
@@ -67,9 +71,12 @@ class Registry:
                 row["name"],
                 row["origin"],
                 frozenset(s["name"] for s in sites if (s["controller"], s["log"]) == (row["controller"], row["log"])),
+                row["follows"],
             )
             for row in logs
         }
+        self._successors = {row["name"]: row["successor"] for row in logs if row["successor"] is not None}
+        self._erased = frozenset(row["name"] for row in logs if row["is_erased"])
         self._publishers = {
             row["publisher"]: Publisher(Ed25519PublicKey.from_public_bytes(row["public_key"]), frozenset(row["types"]))
             for row in publishers
@@ -79,8 +86,14 @@ class Registry:
         self.generation += 1
 
     def log(self, name: str) -> Log | None:
-        """The log of that name, or None."""
+        """The log of that name, or the one that took over from it, or None."""
+        while name in self._successors:
+            name = self._successors[name]
         return self._logs.get(name)
+
+    def is_erased(self, name: str) -> bool:
+        """Whether the log's controller was erased: nothing sent to it is kept."""
+        return name in self._erased
 
     def logs(self) -> list[Log]:
         """All logs, in the order in which their heads are locked."""

@@ -6,32 +6,43 @@ signed, says why every few seconds, and goes on by itself once the right databas
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import asyncpg
 
-from schemas.errors import ConfigurationError, LedgerHalted, StreamUnavailable
-from schemas.sealing import key_id
-from services.keys import ControllerKeys, make_secret, read_secret, sealing_key
+from schemas.errors import ConfigurationError, KeyProviderAway, LedgerHalted, StreamUnavailable
+from services.keys import ControllerKeys, SigningKeys, check_provider, open_provider, read_secret
+from services.ledger.acting import make_eraser
+from services.ledger.authorities import read_authorities
 from services.ledger.checkpoints import Checkpoints
+from services.ledger.declaring import Declarations
+from services.ledger.erasure import Eraser
 from services.ledger.high_water import HighWater
+from services.ledger.housekeeping import House, keep_house
 from services.ledger.metrics import LedgerMetrics
 from services.ledger.migrate import pending
 from services.ledger.opening import Opener
 from services.ledger.recorder import APPLICATION, STALLED_S, Recorder, Writing
 from services.ledger.registry import Registry
 from services.ledger.relay import Relay
+from services.ledger.replaying import replay
+from services.ledger.sealing_keys import SealingKeys, open_sealing_keys, tend_sealing_keys
 from services.ledger.settings import LedgerSettings
 from services.ledger.store import Store
+from services.ledger.timestamps import LOOK_S, Timestamps
+from services.ledger.witnesses import Witnesses, load_policy, show_all
 from services.observability import describe, get_logger
 from services.postgres import DATABASE_AWAY, Connection, Pool, create_pool
 from services.stream.address import kafka_bootstrap, make_sources
 from services.stream.protocol import Source
+from services.suppression import IN_FLIGHT, Suppression
 
 HALTED_PAUSE_S: Final = 5.0
 AWAY_PAUSE_S: Final = 1.0
 HOUSEKEEPING_S: Final = 3600.0
 OUTBOX_PAUSE_S: Final = 0.2
+COSIGN_PAUSE_S: Final = 0.25
 STOPPING_S_MAX: Final = 20.0
 
 _log = get_logger()
@@ -43,8 +54,11 @@ class LedgerService:
     def __init__(self, settings: LedgerSettings) -> None:
         """Raises ConfigurationError for keys that cannot be read."""
         self._settings = settings
-        self._root_key = read_secret(settings.root_key_file)
+        self._provider = open_provider(settings, settings.ledger_key_dir)
+        check_provider(self._provider)
         self._event_id_key = read_secret(settings.event_id_key_file)
+        self._policy = load_policy(settings.witness_policy_file, hold=settings.witness_hold)
+        self._authorities = read_authorities(settings.timestamp_authorities_file)
         self._stopping = asyncio.Event()
         self.metrics = LedgerMetrics()
         # Why the ledger neither records nor signs, or None; read by tests and the operator's log.
@@ -67,8 +81,8 @@ class LedgerService:
                 self.metrics.halted.set(1)
                 _log.error("The ledger has halted: it neither records nor signs.", **describe(error))
                 await self._pause(HALTED_PAUSE_S)
-            except (StreamUnavailable, *DATABASE_AWAY) as error:
-                _log.warning("The database or the stream is away; trying again.", **describe(error))
+            except (StreamUnavailable, KeyProviderAway, *DATABASE_AWAY) as error:
+                _log.warning("The database, the stream or the key provider is away; trying again.", **describe(error))
                 await self._pause(AWAY_PAUSE_S)
 
     async def _pause(self, seconds: float) -> None:
@@ -80,10 +94,14 @@ class LedgerService:
 
     async def _serve(self) -> None:
         settings = self._settings
-        await self._check_migrated()
+        keys = ControllerKeys(settings.controller_key_dir, self._provider)
+        suppression, eraser = make_eraser(settings, keys, self._event_id_key)
+        await self._prepare_database(suppression, eraser)
         high_water = HighWater(settings.high_water_dir)
 
         async def contains_what_was_signed(connection: Connection) -> None:
+            # Not refused but applied, also while we run: the ledger is the one that can, and everybody waits for it.
+            await _erase_again(connection, suppression, eraser)
             await high_water.check(Store(connection))
 
         pool = await create_pool(
@@ -95,59 +113,80 @@ class LedgerService:
             on_connect=contains_what_was_signed,
         )
         try:
-            await self._record_and_sign(pool, high_water)
+            house = House(pool, keys, self._event_id_key, high_water, suppression, settings.backup_window)
+            await self._record_and_sign(house, eraser)
         finally:
             await _close(pool)
 
-    async def _check_migrated(self) -> None:
+    async def _prepare_database(self, suppression: Suppression, eraser: Eraser) -> None:
+        """Refuse a schema of another version; erase again whom a restore brought back, before anything else looks."""
         connection = await asyncpg.connect(self._settings.database_url.get_secret_value())
         try:
             await connection.execute("SET ROLE sayso_ledger")
             if missing := await pending(connection):
                 raise ConfigurationError(f"the database lacks {len(missing)} migrations: run sayso migrate")
+            await asyncio.to_thread(suppression.create)
+            await _erase_again(connection, suppression, eraser)
         finally:
             await connection.close()
 
-    async def _record_and_sign(self, pool: Pool, high_water: HighWater) -> None:
+    async def _record_and_sign(self, house: House, eraser: Eraser) -> None:
         settings = self._settings
-        keys = ControllerKeys(settings.controller_key_dir, self._root_key)
-        make_secret(settings.ledger_key_dir / "sealing.key")
-        private = sealing_key(settings.ledger_key_dir / "sealing.key")
-        public = private.public_key()
-        async with pool.acquire() as connection:
-            await Store(connection).publish_sealing_key(key_id(public), public.public_bytes_raw())
+        pool, keys, high_water = house.pool, house.keys, house.high_water
+        sealing_keys = SealingKeys(settings.ledger_key_dir)
+        await open_sealing_keys(pool, sealing_keys, datetime.now(UTC))
         registry = Registry(pool)
-        checkpoints = Checkpoints(pool, settings.ledger_key_dir, keys, high_water, hold=False)
-        await checkpoints.open_logs()
+        signing = SigningKeys(self._provider, settings.ledger_key_dir)
+        checkpoints = Checkpoints(pool, signing, keys, high_water, hold=settings.witness_hold)
+        await checkpoints.check_keys()
         bootstrap = kafka_bootstrap(settings.stream)
+        announce = bootstrap is not None
+        declarations = Declarations(pool, keys, self._event_id_key, high_water, eraser, announce=announce)
+
+        async def open_logs() -> None:
+            await checkpoints.open_logs()
+            await declarations.make()
+
+        await open_logs()
         writing = Writing(
             pool=pool,
-            opener=Opener(registry, private, self._event_id_key, keys),
+            opener=Opener(registry, sealing_keys, self._event_id_key, keys),
             keys=keys,
             event_id_key=self._event_id_key,
-            checkpoints=checkpoints,
+            open_logs=open_logs,
             high_water=high_water,
+            eraser=eraser,
             metrics=self.metrics,
             edges={},
             batch_events_max=settings.batch_events_max,
-            announce=bootstrap is not None,
+            announce=announce,
         )
         self.halted = None
         self.metrics.halted.set(0)
         self.metrics.recording.set(1)
         sources = make_sources(settings.stream, pool=pool, topic=settings.events_topic)
         relay = None if bootstrap is None else Relay(pool, bootstrap)
+        if not settings.witness_hold:
+            await show_all(pool)
+        witnesses = None
+        if self._policy is not None:
+            witnesses = Witnesses(pool, self._policy, self.metrics, hold=settings.witness_hold)
+        timestamps = Timestamps(pool, self._authorities, settings.timestamp_interval_s, self.metrics)
         try:
             await self._first_to_fail(
                 *(self._run_source(source, writing) for source in sources),
-                self._sign_forever(checkpoints),
-                self._every(HOUSEKEEPING_S, lambda: self._keep_house(pool)),
+                self._sign_forever(checkpoints, open_logs),
+                self._every(HOUSEKEEPING_S, lambda: keep_house(house, datetime.now(UTC))),
+                self._every(HOUSEKEEPING_S, lambda: self._tend(pool, sealing_keys)),
                 *(() if relay is None else (self._every(OUTBOX_PAUSE_S, relay.publish),)),
+                *(() if witnesses is None else (self._every(COSIGN_PAUSE_S, witnesses.work),)),
+                self._every(LOOK_S, timestamps.work),
             )
             await checkpoints.sign_due()
         finally:
             self.metrics.recording.set(0)
             closing = [source.stop() for source in sources] + ([] if relay is None else [relay.stop()])
+            closing += [timestamps.stop()] + ([] if witnesses is None else [witnesses.stop()])
             # A broker that is away must not keep a failed ledger from starting anew.
             async with asyncio.timeout(STOPPING_S_MAX):
                 await asyncio.gather(*closing, return_exceptions=True)
@@ -175,10 +214,10 @@ class LedgerService:
             else:
                 await Recorder(source, writing).run(self._stopping.is_set)
 
-    async def _sign_forever(self, checkpoints: Checkpoints) -> None:
+    async def _sign_forever(self, checkpoints: Checkpoints, open_logs: Callable[[], Awaitable[None]]) -> None:
         while not self._stopping.is_set():
             try:
-                await checkpoints.open_logs()
+                await open_logs()
                 self.metrics.checkpoints.inc(await checkpoints.sign_due())
             except asyncpg.LockNotAvailableError:
                 _log.warning("Another ledger holds the head of a log; signing it in the next round.")
@@ -186,9 +225,15 @@ class LedgerService:
                 _log.warning("Cannot sign while the database is away; trying again.", **describe(error))
             await self._pause(self._settings.checkpoint_interval_ms / 1000)
 
-    async def _keep_house(self, pool: Pool) -> int:
-        async with pool.acquire() as connection:
-            return await Store(connection).expire_dead_letters()
+    async def _tend(self, pool: Pool, sealing_keys: SealingKeys) -> int:
+        settings = self._settings
+        return await tend_sealing_keys(
+            pool,
+            sealing_keys,
+            datetime.now(UTC),
+            replace_after=timedelta(days=settings.sealing_key_days),
+            retention=timedelta(days=settings.stream_retention_days),
+        )
 
     async def _every(self, seconds: float, work: Callable[[], Awaitable[int]]) -> None:
         while not self._stopping.is_set():
@@ -196,7 +241,15 @@ class LedgerService:
                 await work()
             except DATABASE_AWAY as error:
                 _log.warning("The database is away; trying again.", **describe(error))
+            except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError):
+                _log.warning("Another writer holds what this work needs; trying again.")
             await self._pause(seconds)
+
+
+async def _erase_again(connection: Connection, suppression: Suppression, eraser: Eraser) -> None:
+    """Apply lines whose erasure is not here: the database was restored, or went away while it was erasing."""
+    if applied := await replay(connection, suppression, eraser, in_flight=IN_FLIGHT):
+        _log.warning("Applied erasures that this database lacked.", count=len(applied))
 
 
 async def _close(pool: Pool) -> None:

@@ -63,6 +63,11 @@ class Store:
         """Lock and read the heads of these (controller, log); a log that is not open yet has no row."""
         return await self._fetch("lock_heads", [c for c, _ in logs], [log for _, log in logs])
 
+    async def any_closed(self, logs: Sequence[tuple[int, int]]) -> bool:
+        """Whether one of these (controller, log) takes no more records."""
+        row = await self._row("any_closed", [c for c, _ in logs], [log for _, log in logs])
+        return row is not None and bool(row["is_closed"])
+
     async def end_stalled_writers(self, application: str, seconds: int) -> int:
         """How many sessions of stalled ledgers were ended; in a transaction of its own."""
         async with self._connection.transaction():
@@ -205,10 +210,6 @@ class Store:
     async def open_head(self, controller: int, log: int, root: bytes, prev: bytes) -> None:
         """The head of an empty log."""
         await self._execute("open_head", controller, log, root, prev)
-
-    async def publish_sealing_key(self, sealing_key: bytes, public_key: bytes) -> None:
-        """Let ingest seal to it."""
-        await self._execute("publish_sealing_key", sealing_key, public_key)
 
     async def head(self, controller: int, log: int) -> Row | None:
         """size, root, prev, signed_size."""

@@ -15,30 +15,10 @@ from services.ledger.service import LedgerService
 from services.ledger.store import Store
 from tests.support.databases import Database, run_sql
 from tests.support.deployment import Deployment, consent_event
+from tests.support.dumps import restore, take_dump
 from tests.support.wait import until
 
 pytestmark = pytest.mark.fault
-
-
-def take_dump(database: Database) -> str:
-    """Keep the database as it is now under another name."""
-    dump = f"{database.name}_dump"
-    run_sql(
-        database.server.dsn(),
-        f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{database.name}'",
-        f'CREATE DATABASE "{dump}" TEMPLATE "{database.name}"',
-    )
-    return dump
-
-
-def restore(database: Database, dump: str) -> None:
-    """Put the kept state where the database was; whoever is connected loses the connection, as in real life."""
-    run_sql(
-        database.server.dsn(),
-        f'DROP DATABASE "{database.name}" WITH (FORCE)',
-        f'CREATE DATABASE "{database.name}" TEMPLATE "{dump}"',
-        f'DROP DATABASE "{dump}"',
-    )
 
 
 async def test_a_dump_restored_under_a_running_ledger_halts_it(database: Database, tmp_path: Path) -> None:

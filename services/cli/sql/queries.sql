@@ -8,6 +8,14 @@ INSERT INTO controllers (name, legal_name, contact) VALUES ($1, $2, $3) RETURNIN
 -- The number of a controller by its name.
 SELECT controller FROM controllers WHERE name = $1;
 
+-- describe_controller --
+-- State what receipts say of a controller, in place of what was stated before; its number.
+UPDATE controllers SET details = $2 WHERE name = $1 RETURNING controller;
+
+-- show_controller --
+-- What is stated of a controller; details are NULL until it was described.
+SELECT name, legal_name, contact, details FROM controllers WHERE name = $1;
+
 -- list_controllers --
 -- Every controller with how many sites and logs it has.
 SELECT c.name, c.legal_name, c.contact,
@@ -32,9 +40,10 @@ INSERT INTO sites (controller, name, log, origins) VALUES ($1, $2, $3, $4) RETUR
 SELECT controller, site FROM sites WHERE name = $1;
 
 -- list_sites --
--- Sites, of one controller or ($1 NULL) of all, with log, verifier key, size and allowed origins.
+-- Sites, of one controller or ($1 NULL) of all, with log, the newest verifier key, size and allowed origins.
 SELECT s.name, c.name AS controller, l.name AS log, coalesce(h.size, 0) AS size,
-       array_to_string(s.origins, ' ') AS origins, l.vkey
+       array_to_string(s.origins, ' ') AS origins,
+       (SELECT k.vkey FROM log_keys k WHERE k.controller = l.controller AND k.log = l.log AND k.ends_at IS NULL) AS vkey
 FROM sites s
 JOIN controllers c ON c.controller = s.controller
 JOIN logs l ON l.controller = s.controller AND l.log = s.log
@@ -101,8 +110,12 @@ SELECT EXISTS (SELECT FROM notices WHERE controller = $1 AND notice = $2);
 INSERT INTO notice_matches (controller, shown, notice) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING;
 
 -- opened_logs --
--- Every log with its verifier key and the size of its last checkpoint, NULL before the ledger has opened it.
-SELECT l.name, l.origin, l.vkey, h.size, h.signed_size FROM logs l
+-- Every log with its verifier key, the numbers of the keys that sign now, and the size of its last checkpoint, NULL
+-- before the ledger has opened it.
+SELECT l.name, l.origin, l.vkey, h.size, h.signed_size,
+    ARRAY(SELECT k.number FROM log_keys k WHERE k.controller = l.controller AND k.log = l.log
+          AND (k.ends_at IS NULL OR k.ends_at > now()) ORDER BY k.number) AS keys
+FROM logs l
 LEFT JOIN log_heads h ON h.controller = l.controller AND h.log = l.log ORDER BY l.name;
 
 -- waiting_messages --
@@ -118,8 +131,8 @@ SELECT reason, count(*) AS letters FROM dead_letters GROUP BY reason ORDER BY re
 SELECT service, public_key FROM publishers WHERE revoked_at IS NULL;
 
 -- sealing_keys_at_work --
--- The public sealing keys that were not destroyed.
-SELECT public_key FROM sealing_keys WHERE destroyed_at IS NULL;
+-- The sealing key that messages are sealed to now.
+SELECT sealing_key FROM sealing_keys WHERE replaced_at IS NULL AND destroyed_at IS NULL;
 
 -- deployment --
 -- The high-water directory this database belongs to, none before the first ledger.
@@ -129,3 +142,29 @@ SELECT high_water_id FROM deployment;
 -- Those of Sayso's roles that the cluster does not have.
 SELECT r.name FROM unnest(ARRAY['sayso_owner', 'sayso_ingest', 'sayso_ledger', 'sayso_query']) AS r (name)
 WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = r.name) ORDER BY 1;
+
+-- set_minimal_proof_rule --
+-- The controller's written rule for a purpose; a new one takes the place of the old.
+INSERT INTO minimal_proof_rules (controller, purpose, ground, keep_days) VALUES ($1, $2, $3, $4)
+ON CONFLICT (controller, purpose) DO UPDATE
+SET ground = excluded.ground, keep_days = excluded.keep_days, set_at = now();
+
+-- list_minimal_proof_rules --
+-- Every written rule.
+SELECT c.name, r.purpose, r.ground, r.keep_days, r.set_at
+FROM minimal_proof_rules r JOIN controllers c ON c.controller = r.controller ORDER BY c.name, r.purpose;
+
+-- cosigned_checkpoints --
+-- The newest few checkpoints of each log with their cosignatures, and the largest size that has waited for them long ($1
+-- seconds). One row without a note for a log that nobody has cosigned.
+SELECT l.name, l.origin, c.note || c.lines AS note, (
+    SELECT max(o.size) FROM checkpoints o
+    WHERE o.controller = l.controller AND o.log = l.log AND o.signed_at < now() - $1 * interval '1 second'
+) AS overdue, c.size
+FROM logs l LEFT JOIN LATERAL (
+    SELECT k.size, k.note, string_agg(x.line, '') AS lines
+    FROM cosignatures x JOIN checkpoints k ON k.controller = x.controller AND k.log = x.log AND k.size = x.size
+    WHERE x.controller = l.controller AND x.log = l.log
+    GROUP BY k.size, k.note ORDER BY k.size DESC LIMIT 20
+) c ON true
+ORDER BY l.name, c.size DESC;

@@ -2,8 +2,10 @@
 
 -- log --
 -- One log with its head, as far as it has one.
-SELECT l.controller, c.name AS controller_name, l.log, l.name, l.origin, l.vkey,
-    h.size, h.root, h.prev, h.recorded_at, h.signed_size
+SELECT l.controller, c.name AS controller_name, l.log, l.name, l.origin, l.vkey, l.closed_at, l.follows_size,
+    l.follows_root,
+    (SELECT p.origin FROM logs p WHERE p.controller = l.controller AND p.log = l.predecessor) AS follows_origin,
+    h.size, h.root, h.prev, h.recorded_at, h.signed_size, h.published_size
 FROM logs l
 JOIN controllers c ON c.controller = l.controller
 LEFT JOIN log_heads h ON h.controller = l.controller AND h.log = l.log
@@ -28,8 +30,25 @@ LEFT JOIN unnest($3::smallint[], $4::bigint[]) AS expected (level, tiles) ON exp
 WHERE t.controller = $1 AND t.log = $2 AND (t.tile < 0 OR t.tile >= coalesce(expected.tiles, 0))
 ORDER BY t.level, t.tile;
 
+-- chunk --
+-- A run of entries joined by newlines, with the level-0 tiles and the checkpoints in it, as one row: fsck reads a whole
+-- log this way, and a row an entry costs more than hashing it.
+SELECT r.records, r.first, r.last, r.lines, t.numbers, t.hashes, c.sizes, c.roots, c.notes
+FROM (
+    SELECT count(*) AS records, min(index) AS first, max(index) AS last,
+        string_agg(entry, '\x0a'::bytea ORDER BY index) AS lines
+    FROM records WHERE controller = $1 AND log = $2 AND index >= $3 AND index < $4
+) r, (
+    SELECT array_agg(tile ORDER BY tile) AS numbers, array_agg(hashes ORDER BY tile) AS hashes
+    FROM tiles WHERE controller = $1 AND log = $2 AND level = 0 AND tile >= $5 AND tile < $6
+) t, (
+    SELECT array_agg(size ORDER BY size) AS sizes, array_agg(root ORDER BY size) AS roots,
+        array_agg(note ORDER BY size) AS notes
+    FROM checkpoints WHERE controller = $1 AND log = $2 AND size > $3 AND size <= $4
+) c;
+
 -- checkpoints --
--- Published checkpoints whose size lies in (low, high].
+-- Checkpoints whose size lies in (low, high].
 SELECT size, root, note FROM checkpoints
 WHERE controller = $1 AND log = $2 AND size > $3 AND size <= $4
 ORDER BY size;
@@ -66,9 +85,157 @@ WHERE controller = $1 AND event = ANY ($2::bytea[]);
 -- Records that the dedupe does not name exactly once, and places it names that hold no record.
 SELECT index, r.index IS NULL AS no_record, coalesce(d.names, 0) AS names
 FROM (SELECT index FROM records WHERE controller = $1 AND log = $2) r
-FULL JOIN (SELECT index, count(*) AS names FROM dedupe WHERE controller = $1 AND log = $2 GROUP BY index) d USING (index)
+FULL JOIN (
+    SELECT index, count(*) AS names FROM dedupe WHERE controller = $1 AND log = $2 AND index IS NOT NULL GROUP BY index
+) d USING (index)
 WHERE r.index IS NULL OR d.names IS DISTINCT FROM 1
 ORDER BY index;
+
+-- dedupe_remembers --
+-- Events that the dedupe knows more or less of than it may: of a dropped one its name alone, of a recorded one either
+-- content and time, or, once the payload is gone, neither.
+SELECT d.event, d.index, d.content IS NOT NULL AS has_content, d.received_at IS NOT NULL AS has_time
+FROM dedupe d
+WHERE d.controller = $1 AND d.log = $2
+    AND ((d.content IS NULL) <> (d.received_at IS NULL)
+        OR d.content IS NOT NULL AND (d.index IS NULL OR NOT EXISTS (
+            SELECT FROM payloads p WHERE p.controller = d.controller AND p.log = d.log AND p.index = d.index)))
+ORDER BY d.index, d.event;
+
+-- stated_parts --
+-- Which entries of this log are said to state which deleted parts, of whatever log.
+SELECT declared_index AS index, sum(who)::bigint AS who, sum(what)::bigint AS what, sum(context)::bigint AS context,
+    array_agg(number) AS numbers
+FROM erased_parts
+WHERE controller = $1 AND declared_log = $2
+GROUP BY declared_index;
+
+-- erased_parts --
+-- How many parts of this log erasures have deleted.
+SELECT number, who, what, context, declared_log, declared_index FROM erased_parts
+WHERE controller = $1 AND log = $2
+ORDER BY number;
+
+-- minimal_proofs --
+-- What rules have kept of a run of records.
+SELECT index, nonce, what, who_digest, context_digest,
+    EXISTS (SELECT FROM erasures e WHERE e.controller = m.controller AND e.number = m.number) AS has_erasure
+FROM minimal_proofs m
+WHERE controller = $1 AND log = $2 AND index >= $3 AND index < $4;
+
+-- minimal_proofs_outside --
+-- Minimal proofs that no record of a log of this size can have.
+SELECT index FROM minimal_proofs WHERE controller = $1 AND log = $2 AND (index < 0 OR index >= $3) ORDER BY index;
+
+-- payload_basis --
+-- What, besides the records, the payloads of a controller's logs are checked against.
+SELECT (SELECT max(number) FROM erasures WHERE controller = $1) AS erasures,
+    (SELECT count(*) FROM minimal_proofs WHERE controller = $1) AS minimal_proofs,
+    (SELECT count(*) FROM erased_parts WHERE controller = $1 AND declared_index IS NULL) AS undeclared,
+    (SELECT count(*) FROM sites WHERE controller = $1) AS sites;
+
+-- erased_and_there --
+-- Subjects that were erased and of whom something is still there, and in which tables.
+SELECT e.number, e.subject, t.found_in
+FROM erasures e
+CROSS JOIN LATERAL (
+    SELECT 'subjects' WHERE EXISTS (SELECT FROM subjects x WHERE x.controller = $1 AND x.subject = e.subject)
+    UNION ALL SELECT 'identifiers' WHERE EXISTS (SELECT FROM identifiers x WHERE x.controller = $1 AND x.subject = e.subject)
+    UNION ALL SELECT 'payloads' WHERE EXISTS (SELECT FROM payloads x WHERE x.controller = $1 AND x.subject = e.subject)
+    UNION ALL SELECT 'consent_state' WHERE EXISTS (SELECT FROM consent_state x WHERE x.controller = $1 AND x.subject = e.subject)
+) AS t (found_in)
+WHERE e.controller = $1 AND e.subject IS NOT NULL
+ORDER BY e.number, t.found_in;
+
+-- controller --
+-- When a controller was erased; NULL while it lives.
+SELECT erased_at FROM controllers WHERE controller = $1;
+
+-- rows_of_an_erased_controller --
+-- What of an erased controller is still there.
+SELECT t.found_in FROM (
+    SELECT 'subjects' WHERE EXISTS (SELECT FROM subjects WHERE controller = $1 AND log IS NULL)
+    UNION ALL SELECT 'identifiers' WHERE EXISTS (SELECT FROM identifiers WHERE controller = $1)
+    UNION ALL SELECT 'consent_state' WHERE EXISTS (SELECT FROM consent_state WHERE controller = $1)
+    UNION ALL SELECT 'minimal_proofs' WHERE EXISTS (SELECT FROM minimal_proofs WHERE controller = $1)
+    UNION ALL SELECT 'tombstones' WHERE EXISTS (SELECT FROM tombstones WHERE controller = $1)
+) AS t (found_in)
+ORDER BY t.found_in;
+
+-- erasures_without --
+-- Rows that name an erasure which is not there.
+SELECT 'erased_parts' AS found_in, p.number FROM erased_parts p
+WHERE p.controller = $1 AND NOT EXISTS (SELECT FROM erasures e WHERE e.controller = $1 AND e.number = p.number)
+UNION
+SELECT 'dockets', d.docket FROM dockets d
+WHERE d.controller = $1 AND NOT EXISTS (SELECT FROM erasures e WHERE e.controller = $1 AND e.number = d.docket)
+ORDER BY 1, 2;
+
+-- dockets --
+-- Dockets that are open.
+SELECT docket, sealed, wrapped_key, key_epoch FROM dockets
+WHERE controller = $1 AND closed_at IS NULL
+ORDER BY docket;
+
+-- tombstones_odd --
+-- Tombstones that end before they begin.
+SELECT identifier FROM tombstones WHERE controller = $1 AND expires_at <= erased_at ORDER BY identifier;
+
+-- buried --
+-- Of these subjects, who has an identifier with a tombstone, and until when acts of it count for nothing.
+SELECT i.subject, max(t.erased_at) AS erased_at
+FROM identifiers i JOIN tombstones t ON t.controller = i.controller AND t.identifier = i.identifier
+WHERE i.controller = $1 AND i.subject = ANY ($2::uuid[])
+GROUP BY i.subject;
+
+-- log_keys --
+-- The signing keys that a log has had, in order.
+SELECT number, vkey, reference, statement, made_at, ends_at FROM log_keys
+WHERE controller = $1 AND log = $2
+ORDER BY number;
+
+-- cosignatures --
+-- Every cosignature of one log with the note it is under.
+SELECT c.size, c.witness, c.key_id, c.line, c.cosigned_at, p.note
+FROM cosignatures c
+LEFT JOIN checkpoints p ON p.controller = c.controller AND p.log = c.log AND p.size = c.size
+WHERE c.controller = $1 AND c.log = $2
+ORDER BY c.size, c.witness, c.key_id;
+
+-- timestamps --
+-- Every timestamp of one log with the note it is over.
+SELECT t.size, t.seq, t.authority, t.response, t.nonce, t.gen_time, t.verified_by, p.note
+FROM timestamps t
+LEFT JOIN checkpoints p ON p.controller = t.controller AND p.log = t.log AND p.size = t.size
+WHERE t.controller = $1 AND t.log = $2
+ORDER BY t.size, t.seq;
+
+-- wishes_for_nothing --
+-- Wishes for a timestamp over a checkpoint that is not there.
+SELECT w.size FROM timestamp_wishes w
+WHERE w.controller = $1 AND w.log = $2
+    AND NOT EXISTS (SELECT FROM checkpoints p WHERE p.controller = w.controller AND p.log = w.log AND p.size = w.size)
+ORDER BY w.size;
+
+-- evidence_basis --
+-- How much there is from outside about one log.
+SELECT (SELECT count(*) FROM log_keys WHERE controller = $1 AND log = $2) AS keys,
+    (SELECT count(*) FROM cosignatures WHERE controller = $1 AND log = $2) AS cosignatures,
+    (SELECT count(*) FROM timestamps WHERE controller = $1 AND log = $2) AS timestamps;
+
+-- heads_of --
+-- The heads of a controller's logs.
+SELECT log, size, root FROM log_heads WHERE controller = $1 ORDER BY log;
+
+-- positions --
+-- Where the ledger goes on reading each partition of a topic.
+SELECT topic, partition, cluster, next_offset FROM positions ORDER BY topic, partition;
+
+-- erasure_numbers --
+-- The erasures that this database knows, with the names of their controllers.
+SELECT c.name AS controller, e.number, e.subject, e.event, e.ground, e.erased_at
+FROM erasures e JOIN controllers c ON c.controller = e.controller
+ORDER BY e.number;
 
 -- sites --
 -- The sites of one controller.

@@ -2,8 +2,10 @@
 -- a controller's data names the controller.
 
 -- logs --
--- Every log with its controller.
-SELECT l.controller, c.name AS controller_name, l.log, l.name, l.origin, l.vkey
+-- Every log with its controller, its successor, and whether its controller was erased.
+SELECT l.controller, c.name AS controller_name, l.log, l.name, l.origin, l.vkey, l.follows_size IS NOT NULL AS follows,
+    (SELECT n.name FROM logs n WHERE n.controller = l.controller AND n.predecessor = l.log) AS successor,
+    c.erased_at IS NOT NULL AS is_erased
 FROM logs l JOIN controllers c ON c.controller = l.controller
 ORDER BY l.controller, l.log;
 
@@ -39,6 +41,13 @@ WHERE (controller, log) IN (SELECT * FROM unnest($1::integer[], $2::integer[]))
 ORDER BY controller, log
 FOR UPDATE;
 
+-- any_closed --
+-- Whether one of these logs takes no more records; asked once their heads are locked.
+SELECT EXISTS (
+    SELECT FROM logs
+    WHERE (controller, log) IN (SELECT * FROM unnest($1::integer[], $2::integer[])) AND closed_at IS NOT NULL
+) AS is_closed;
+
 -- head --
 -- One log's head, unlocked.
 SELECT size, root, prev, signed_size FROM log_heads WHERE controller = $1 AND log = $2;
@@ -53,6 +62,7 @@ WHERE l.origin = $1;
 SELECT h.controller, h.log, l.name, l.origin, h.size, h.root, h.signed_size
 FROM log_heads h JOIN logs l ON l.controller = h.controller AND l.log = h.log
 WHERE h.signed_size IS DISTINCT FROM h.size AND l.vkey IS NOT NULL
+    AND NOT EXISTS (SELECT FROM logs n WHERE n.controller = l.controller AND n.predecessor = l.log)
 ORDER BY h.controller, h.log;
 
 -- edge_tiles --
@@ -178,10 +188,6 @@ SELECT vkey FROM logs WHERE controller = $1 AND log = $2;
 -- A log begins empty.
 INSERT INTO log_heads (controller, log, root, prev) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING;
 
--- publish_sealing_key --
--- The public half of the ledger's sealing key.
-INSERT INTO sealing_keys (sealing_key, public_key) VALUES ($1, $2) ON CONFLICT DO NOTHING;
-
 -- entries --
 -- A run of entries in order.
 SELECT index, entry FROM records WHERE controller = $1 AND log = $2 AND index >= $3 AND index < $4 ORDER BY index;
@@ -216,6 +222,7 @@ WHERE NOT EXISTS (SELECT FROM log_heads WHERE signed_size IS NOT NULL)
 ON CONFLICT DO NOTHING;
 
 -- signed_logs --
--- How much each log has published.
+-- How much each log has published; of a log with a successor nothing counts any more.
 SELECT l.origin, h.signed_size FROM log_heads h JOIN logs l ON l.controller = h.controller AND l.log = h.log
-WHERE h.signed_size IS NOT NULL;
+WHERE h.signed_size IS NOT NULL
+    AND NOT EXISTS (SELECT FROM logs n WHERE n.controller = l.controller AND n.predecessor = l.log);

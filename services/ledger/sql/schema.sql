@@ -313,6 +313,8 @@ CREATE TABLE erasures (
 );
 CREATE INDEX erasures_event_idx ON erasures (controller, event);
 CREATE INDEX erasures_subject_idx ON erasures (controller, subject);
+-- The largest number of all is asked for by every erasure.
+CREATE INDEX erasures_number_idx ON erasures (number);
 
 -- How many parts of each log an erasure deleted, and which entry of which log says so (NULL until one does).
 CREATE TABLE erased_parts (
@@ -328,6 +330,9 @@ CREATE TABLE erased_parts (
     FOREIGN KEY (controller, number) REFERENCES erasures,
     CHECK ((declared_log IS NULL) = (declared_index IS NULL))
 );
+
+-- Looked for several times a second.
+CREATE INDEX erased_parts_undeclared_idx ON erased_parts (controller) WHERE declared_index IS NULL;
 
 -- Names of erased identifiers: an act from before the erasure leaves nothing but its own name.
 CREATE TABLE tombstones (
@@ -436,6 +441,8 @@ CREATE TABLE dead_letters (
     PRIMARY KEY (controller, letter)
 );
 CREATE INDEX dead_letters_copy_idx ON dead_letters (transport, partition, seq);
+-- An erasure deletes those that name the person, while it holds up every recorder of the controller.
+CREATE INDEX dead_letters_identifiers_idx ON dead_letters USING gin (identifiers);
 
 CREATE TABLE outbox (
     controller integer NOT NULL,
@@ -544,10 +551,13 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public AS $$
                 AND p.next_offset > asked.seq) END
 $$;
 
--- Which of these numbers of the suppression file this database lacks; it must lack none.
-CREATE FUNCTION missing_erasures(numbers bigint[]) RETURNS SETOF bigint
+-- Which numbers of the suppression file this database lacks, of controllers that it has; it must lack none.
+CREATE FUNCTION missing_erasures(numbers bigint[], names text[]) RETURNS SETOF bigint
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public AS $$
-    SELECT n FROM unnest(numbers) AS n EXCEPT SELECT number FROM erasures
+    SELECT line.number
+    FROM unnest(numbers, names) AS line (number, name)
+    JOIN controllers c ON c.name = line.name
+    WHERE NOT EXISTS (SELECT FROM erasures e WHERE e.controller = c.controller AND e.number = line.number)
 $$;
 
 -- Grants -------------------------------------------------------------------------------------------------------------
@@ -592,7 +602,7 @@ GRANT UPDATE (closed_at) ON logs TO sayso_ledger;
 GRANT INSERT ON logs TO sayso_ledger;
 GRANT UPDATE (log) ON sites TO sayso_ledger;
 GRANT UPDATE (revoked_at) ON site_keys, access_keys TO sayso_ledger;
-GRANT EXECUTE ON FUNCTION missing_erasures(bigint[]) TO sayso_ingest, sayso_ledger, sayso_query;
+GRANT EXECUTE ON FUNCTION missing_erasures(bigint[], text[]) TO sayso_ingest, sayso_ledger, sayso_query;
 
 GRANT SELECT ON log_keys, cosignatures, timestamps, timestamp_wishes, erasures, erased_parts, dockets,
     minimal_proof_rules, minimal_proofs TO sayso_query;
