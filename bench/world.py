@@ -168,6 +168,7 @@ class BenchDeployment(Deployment):
             "SAYSO_EVENT_ID_KEY_FILE": str(self.keys / "event-ids.key"),
             "SAYSO_EPOCH_KEY_FILE": str(self.keys / "ingest" / "epochs.key"),
             "SAYSO_NOTICE_KEY_FILE": str(self.keys / "ingest" / "notices.key"),
+            "SAYSO_SUPPRESSION_DIR": str(self.directory / "suppression"),
             "SAYSO_INGEST_PORT": str(port),
         }
         with Child("services.ingest", self.world.directory, environment=environment) as child:

@@ -6,15 +6,20 @@ Both act as the ledger: they read SAYSO_DATABASE_URL (a login that may SET ROLE 
 import asyncio
 import os
 import sys
+from pathlib import Path
+from typing import Final
 
+import orjson
 from pydantic import ValidationError
 
 from schemas.errors import ConfigurationError
 from services.cli.admin import ADMIN_URL, SERVICE_URL
-from services.ledger.fsck.check import check
+from services.ledger.fsck.check import Run, check
 from services.ledger.fsck.findings import Report
 from services.ledger.rebuild import rebuild
 from services.ledger.settings import LedgerSettings
+
+REPORT_FORMAT: Final = "sayso-fsck/v1"
 
 
 def ledger_settings() -> LedgerSettings:
@@ -35,10 +40,13 @@ def show(what: str, done: int, total: int) -> None:
     print(f"  {what}: {done} of {total}", file=sys.stderr, flush=True)
 
 
-def run_fsck(only_log: str | None) -> bool:
-    """Recompute everything, print what does not fit; whether all is as it must be."""
-    report = asyncio.run(check(ledger_settings(), only_log=only_log, progress=show))
+def run_fsck(run: Run, file: Path | None) -> bool:
+    """Recompute everything, print what does not fit, write the report; whether all is as it must be."""
+    report = asyncio.run(check(ledger_settings(), run, progress=show))
     print(describe(report))
+    if file is not None:
+        document = report.as_json() | {"format": REPORT_FORMAT, "stages": report.stages}
+        file.write_bytes(orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
     return report.clean
 
 

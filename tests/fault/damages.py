@@ -1,6 +1,7 @@
 """One change a line that a database superuser can make, and where fsck must see it (tests/fault/test_tampering.py).
 
 The log is tests.support.sample_log: 582 records in `shop`; record 20 is one subject's only one, 3 names the notice.
+What is from outside or left by erasures is in `blog`, 25 records (tests.fault.outside).
 """
 
 from typing import NamedTuple
@@ -39,6 +40,9 @@ _SIZE_582 = f"{SHOP} AND size = 582"
 _TILE_1 = f"{SHOP} AND (level, tile) = (0, 1)"
 _LAST_TILE = f"{SHOP} AND (level, tile) = (0, 2)"
 _UPPER_TILE = f"{SHOP} AND level = 1"
+BLOG = "log = (SELECT log FROM logs WHERE name = 'blog')"
+_SIZE_25 = f"{BLOG} AND size = 25"
+_ERASED_1 = "(SELECT subject FROM spare.erasures WHERE number = 1)"
 _FROM_SHOP = "FROM logs WHERE name = 'shop'"
 _WHO_20 = f"(SELECT subject FROM payloads WHERE {_ROW_20})"
 _NAME_20 = f"SELECT 'subject ' || subject FROM spare.payloads WHERE {_ROW_20}"
@@ -151,7 +155,7 @@ _PAYLOADS = [
         for part in ("who", "what", "context")
     ),
     _damage("nonce", _set("payloads", _flip("nonce", 10), _ROW_20), "payloads", "index 20, part who"),
-    _damage("payload-moved", _set("payloads", "index = 900", _ROW_20), "payloads", "index 900"),
+    _damage("payload-moved", _set("payloads", "index = 900", _ROW_20), "payloads", "index 900", "dedupe"),
     _damage("part-gone", _set("payloads", "who = NULL", _ROW_20), "payloads", "index 20, part who"),
     _damage(
         "part-gone-with-a-digest",
@@ -168,6 +172,7 @@ _PAYLOADS = [
             f"DELETE FROM payloads WHERE {SHOP} AND index = {index}",
             "payloads",
             f"index {index}",
+            "dedupe",
             "consent_state",
             "identifiers",
         )
@@ -348,6 +353,249 @@ _OF_THE_CONTROLLER = [
         _SHOWN,
     ),
 ]
+_WITNESS = "size 25, witness witness.example/w1"
+_TIMESTAMP = "SELECT 'size 25, number ' || seq FROM spare.timestamps"
+_FROM_OUTSIDE = [
+    _damage(
+        "first-key",
+        _set("log_keys", "vkey = replace(vkey, '+', '+0')", f"{BLOG} AND number = 1"),
+        "log_keys",
+        "number 1",
+    ),
+    _damage("first-key-gone", f"DELETE FROM log_keys WHERE {SHOP}", "log_keys", "number 1"),
+    _damage("last-key-gone", f"DELETE FROM log_keys WHERE {BLOG} AND number = 2", "log_keys", "number 1"),
+    _damage("key-number", _set("log_keys", "number = 3", f"{BLOG} AND number = 2"), "log_keys", "number 3"),
+    _damage(
+        "key-statement",
+        _set(
+            "log_keys",
+            "statement = replace(statement, 'blog.example', 'blog.exomple') || ' '",
+            f"{BLOG} AND number = 2",
+        ),
+        "log_keys",
+        "number 2",
+        "checkpoints",
+    ),
+    _damage(
+        "key-of-another-log",
+        _set("log_keys", "reference = 'file:shop.key'", f"{BLOG} AND number = 2"),
+        "log_keys",
+        "number 2",
+    ),
+    _damage(
+        "key-that-no-statement-introduces",
+        _set(
+            "log_keys",
+            "reference = 'file:blog.key', vkey = (SELECT vkey FROM logs WHERE name = 'blog')",
+            f"{BLOG} AND number = 2",
+        ),
+        "log_keys",
+        "number 2",
+    ),
+    _damage("key-without-end", _set("log_keys", "ends_at = NULL", f"{BLOG} AND number = 1"), "log_keys", "number 1"),
+    _damage(
+        "signature-of-the-newest-key-gone",
+        _set("checkpoints", r"note = regexp_replace(note, '[^\n]*\n$', '')", _SIZE_25),
+        "checkpoints",
+        "size 25",
+        "cosignatures",
+        "timestamps",
+    ),
+    _damage(
+        "cosignature",
+        _set("cosignatures", "line = overlay(line placing 'AAAA' from 50)", "true"),
+        "cosignatures",
+        _WITNESS,
+    ),
+    _damage("cosignature-not-a-line", _set("cosignatures", "line = 'x' || line", "true"), "cosignatures", _WITNESS),
+    _damage("cosignature-key", _set("cosignatures", _flip("key_id", 0), "true"), "cosignatures", _WITNESS),
+    _damage(
+        "cosignature-time",
+        _set("cosignatures", "cosigned_at = cosigned_at - interval '1s'", "true"),
+        "cosignatures",
+        _WITNESS,
+    ),
+    _damage(
+        "cosignature-of-nothing",
+        _set("cosignatures", "size = 7", "true"),
+        "cosignatures",
+        "size 7, witness witness.example/w1",
+    ),
+    _damage(
+        "cosignature-of-another-size",
+        _set("cosignatures", "size = 0", "true"),
+        "cosignatures",
+        "size 0, witness witness.example/w1",
+    ),
+    _damage(
+        "cosignature-of-another-witness",
+        _set("cosignatures", "witness = 'witness.example/w2'", "true"),
+        "cosignatures",
+        "size 25, witness witness.example/w2",
+    ),
+    *(
+        _damage(f"timestamp-byte-{byte}", _set("timestamps", _flip("response", byte), "true"), "timestamps", _TIMESTAMP)
+        for byte in (0, 12, 120, 400)
+    ),
+    _damage("timestamp-nonce", _set("timestamps", _flip("nonce", 7), "true"), "timestamps", _TIMESTAMP),
+    _damage(
+        "timestamp-time", _set("timestamps", "gen_time = gen_time - interval '1s'", "true"), "timestamps", _TIMESTAMP
+    ),
+    _damage("timestamp-authority", _set("timestamps", "authority = 'another'", "true"), "timestamps", _TIMESTAMP),
+    _damage("timestamp-verifier", _set("timestamps", "verified_by = 'openssl'", "true"), "timestamps", _TIMESTAMP),
+    _damage(
+        "timestamp-of-another-size",
+        _set("timestamps", "size = 0", "true"),
+        "timestamps",
+        "SELECT 'size 0, number ' || seq FROM spare.timestamps",
+    ),
+    _damage(
+        "timestamp-of-nothing",
+        _set("timestamps", "size = 7", "true"),
+        "timestamps",
+        "SELECT 'size 7, number ' || seq FROM spare.timestamps",
+    ),
+    _damage(
+        "wish-for-nothing",
+        f"INSERT INTO timestamp_wishes SELECT controller, log, 7 {_FROM_SHOP}",
+        "timestamp_wishes",
+        "size 7",
+    ),
+    _damage("shown-size", _set("log_heads", "published_size = 290", SHOP), "log_heads", "published_size"),
+    _damage(
+        "follows-another",
+        _set("logs", "predecessor = log, follows_size = 0, follows_root = sha256('')", "name = 'shop'"),
+        "logs",
+        "follows",
+    ),
+]
+_PROOF = f"{BLOG} AND index = 21"
+_DROPPED = "SELECT 'event ' || encode(event, 'hex') FROM spare.dedupe WHERE index IS NULL"
+_BACK = f"SELECT 'subject ' || {_ERASED_1}"
+_ERASURES = [
+    *(
+        _damage(f"proof-{column}", _set("minimal_proofs", _flip(column, byte), _PROOF), "minimal_proofs", "index 21")
+        for column, byte in (("what", 40), ("nonce", 0), ("who_digest", 31), ("context_digest", 0))
+    ),
+    _damage("proof-of-no-erasure", _set("minimal_proofs", "number = 9", _PROOF), "minimal_proofs", "index 21"),
+    _damage("proof-moved", _set("minimal_proofs", "index = 20", _PROOF), "minimal_proofs", "index 20", "payloads"),
+    _damage(
+        "proof-of-no-record", _set("minimal_proofs", "index = 99", _PROOF), "minimal_proofs", "index 99", "payloads"
+    ),
+    _damage(
+        "proof-of-the-living", _set("minimal_proofs", "index = 24", _PROOF), "minimal_proofs", "index 24", "payloads"
+    ),
+    _damage("proof-gone", f"DELETE FROM minimal_proofs WHERE {_PROOF}", "payloads", "index 20"),
+    *(
+        _damage(f"erasure-{name}", _set("erasures", change, "number = 1"), "erasures", "erasure 1")
+        for name, change in (
+            ("subject", "subject = gen_random_uuid()"),
+            ("event", _flip("event", 0)),
+            ("ground", "ground = '17(1)(c)'"),
+            ("time", "erased_at = erased_at - interval '1us'"),
+        )
+    ),
+    _damage(
+        "erasure-gone",
+        "DELETE FROM erasures WHERE number = 1",
+        "erased_parts",
+        "erasure 1",
+        "dockets",
+        # Only once the erasure is older than one that may still be on its way.
+        "erasures",
+    ),
+    _damage(
+        "erasure-unknown",
+        _set("erasures", "number = 9", "number = 2"),
+        "suppression",
+        "erasure 9",
+        "erasures",
+        "erased_parts",
+        "dockets",
+        "minimal_proofs",
+    ),
+    _damage("parts-count", _set("erased_parts", "who = who + 1", "number = 1"), "erased_parts", "index 22", "payloads"),
+    _damage("parts-gone", "DELETE FROM erased_parts WHERE number = 1", "erased_parts", "index 22"),
+    _damage(
+        "parts-undeclared",
+        _set("erased_parts", "declared_log = NULL, declared_index = NULL", "number = 1"),
+        "erased_parts",
+        "erasure 1",
+        "payloads",
+    ),
+    _damage(
+        "parts-stated-by-no-erasure",
+        _set("erased_parts", "declared_index = 3", "number = 1"),
+        "erased_parts",
+        "index 3",
+        "payloads",
+    ),
+    _damage(
+        "parts-stated-nowhere",
+        _set("erased_parts", "declared_index = 99", "number = 1"),
+        "erased_parts",
+        "index 99",
+        "payloads",
+    ),
+    _damage(
+        "parts-of-another-erasure",
+        "UPDATE erased_parts SET declared_index = 45 - declared_index, what = 1 - what",
+        "erased_parts",
+        "index 22",
+        "payloads",
+    ),
+    _damage(
+        "tombstone-ended",
+        _set("tombstones", "expires_at = erased_at", "true"),
+        "tombstones",
+        "SELECT 'identifier ' || encode(identifier, 'hex') FROM spare.tombstones ORDER BY identifier LIMIT 1",
+    ),
+    _damage(
+        "tombstone-of-the-living",
+        "INSERT INTO tombstones SELECT controller, identifier, now(), now() + '1d' FROM identifiers"
+        f" WHERE subject = {_WHO_20}",
+        "tombstones",
+        _NAME_20,
+    ),
+    _damage("docket", _set("dockets", _flip("sealed", 30), "docket = 1"), "dockets", "docket 1"),
+    _damage("docket-key", _set("dockets", _flip("wrapped_key", 3), "docket = 1"), "dockets", "docket 1"),
+    _damage("docket-epoch", _set("dockets", "key_epoch = key_epoch + 1", "docket = 1"), "dockets", "docket 1"),
+    _damage("docket-number", _set("dockets", "docket = 9", "docket = 1"), "dockets", "docket 9"),
+    _damage(
+        "dropped-with-content", _set("dedupe", f"content = {_X16}", f"{BLOG} AND index IS NULL"), "dedupe", _DROPPED
+    ),
+    _damage(
+        "dropped-with-time", _set("dedupe", "received_at = now()", f"{BLOG} AND index IS NULL"), "dedupe", _DROPPED
+    ),
+    _damage("erased-with-content", _set("dedupe", f"content = {_X16}", f"{BLOG} AND index = 20"), "dedupe", "index 20"),
+    _damage("erased-with-time", _set("dedupe", "received_at = now()", f"{BLOG} AND index = 20"), "dedupe", "index 20"),
+    _damage(
+        "erased-with-both",
+        _set("dedupe", f"content = {_X16}, received_at = now()", f"{BLOG} AND index = 20"),
+        "dedupe",
+        "index 20",
+    ),
+    _damage(
+        "subject-is-back",
+        "INSERT INTO subjects (controller, subject, wrapped_key, key_epoch)"
+        f" SELECT controller, {_ERASED_1}, wrapped_key, key_epoch FROM subjects WHERE subject = {_WHO_20}",
+        "subjects",
+        _BACK,
+    ),
+    _damage(
+        "state-is-back",
+        f"INSERT INTO consent_state SELECT controller, {_ERASED_1}, 'p', 'consent', 'granted', now(), 'x'"
+        " FROM controllers",
+        "consent_state",
+        _BACK,
+    ),
+    _damage(
+        "identifier-is-back",
+        f"INSERT INTO identifiers SELECT controller, {_X16}, {_ERASED_1} FROM controllers",
+        "identifiers",
+        _BACK,
+    ),
+]
 DAMAGES = [
     *_ENTRIES,
     *_HASHES,
@@ -359,4 +607,6 @@ DAMAGES = [
     *_SIGNED,
     *_HEADS,
     *_OF_THE_CONTROLLER,
+    *_FROM_OUTSIDE,
+    *_ERASURES,
 ]

@@ -4,7 +4,6 @@ Invariant: what the fast reading accepts, the slow one finds nothing in. Both ho
 """
 
 import re
-from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final, get_args
 
@@ -44,29 +43,32 @@ class EntryFormat:
         """`known_notices`: hashes in hex that the controller has published or matched."""
         self._origin = origin
         self._known_notices = known_notices
-        # Canonical JSON has one spelling, so that a match is a parse. Erasures and a successor's first entry have
-        # members more; they are rare and take the slow way. What a dot stands for is looked at in whole columns.
+        # Canonical JSON has one spelling, so that a match is a parse. A successor's first entry has a member more and
+        # takes the slow way. What a dot stands for is looked at in whole columns.
         self._line = re.compile(
-            rb'^\{"class":"(?:%b)","commitment":"(.{64})","index":([^,\n]+),"log":"%b",(?:"notice":"(.{64})",)?'
+            rb'^\{"class":"(?:%b)","commitment":"(.{64})",'
+            rb'(?:"erased":\{"context":(?:0|[1-9]\d{0,14}),"what":(?:0|[1-9]\d{0,14}),"who":(?:0|[1-9]\d{0,14})\},)?'
+            rb'"index":([^,\n]+),"log":"%b",(?:"notice":"(.{64})",)?'
             rb'"prev":"(.{64})","recorded_at":"(.{20})","ref":"(.{%d})","v":1\}$'
             % ("|".join(sorted(CLASSES)).encode(), re.escape(origin.encode()), 2 * REF_BYTES),
-            re.MULTILINE,
+            # A dot that is any byte is skipped over, not looked at; a newline under it is found with its column.
+            re.MULTILINE | re.DOTALL,
         )
         # The last minute read, where the next chunk goes on.
         self._minute = ""
 
-    def all_well(self, entries: Sequence[bytes], first: int, prevs: bytes) -> bool:
-        """Whether entries `first` and up are well and name `prevs` (joined); False if any needs a closer look.
+    def all_well(self, lines: bytes, count: int, first: int, prevs: bytes) -> bool:
+        """Whether the `count` entries in `lines`, `first` and up, are well and name `prevs` (joined).
 
-        1. Every line matches; 2. indexes count up; 3. each names the leaf before it; 4. commitments and refs are hex;
-        5. notices are known; 6. minutes exist and never go back.
+        `lines` holds count - 1 newlines. False if any entry needs a closer look. 1. Every line matches; 2. indexes
+        count up; 3. each names the leaf before it; 4. commitments and refs are hex; 5. notices are known; 6. minutes
+        exist and never go back.
         """
-        lines = b"\n".join(entries)
         found = self._line.findall(lines)
-        if len(found) != len(entries) or lines.count(b"\n") != len(entries) - 1:
+        if len(found) != count:
             return False
         commitments, indexes, notices, named, minutes, refs = zip(*found, strict=True)
-        if b",".join(indexes) != ",".join(map(str, range(first, first + len(entries)))).encode():
+        if b",".join(indexes) != ",".join(map(str, range(first, first + count))).encode():
             return False
         if b"".join(named) != prevs.hex().encode():
             return False
@@ -112,6 +114,15 @@ class EntryFormat:
             ("erased" in value and not _counts_parts(erased), "erased does not count the three parts"),
             ("follows" in value and index != 0, "only a log's first entry may follow another log"),
         ]
+
+    @property
+    def minute_text(self) -> str:
+        """recorded_at of the last entry read as it stands there; empty before the first."""
+        return self._minute
+
+    def go_on_after(self, minute_text: str) -> None:
+        """The next entry follows one of this minute."""
+        self._minute = minute_text
 
     @property
     def minute(self) -> datetime | None:

@@ -4,9 +4,9 @@ Pure. Every node of the tree is hashed exactly once (RFC 6962 section 2.1), in c
 give the root at each size inside them at the price of one hash per 1-bit.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
-from typing import Final
+from typing import Any, Final
 
 from schemas.merkle import EMPTY_ROOT, HASH_BYTES, node_hash
 from schemas.tiles import TILE_LEVELS, TILE_WIDTH
@@ -31,6 +31,33 @@ class Growth:
         # Hashes of the tile being filled on each level from 1 up, and how many tiles went before it.
         self._tile: dict[int, list[bytes]] = {}
         self._full: dict[int, int] = {}
+
+    @property
+    def size(self) -> int:
+        """Leaves so far."""
+        return self._before + len(self._rows[0])
+
+    def as_json(self) -> dict[str, Any]:
+        """What `from_json` goes on from; only after whole chunks."""
+        return {
+            "size": self.size,
+            "peaks": [[height, root.hex()] for height, root in self._peaks_after],
+            "tiles": [
+                [level, self._full.get(level, 0), b"".join(tile).hex()] for level, tile in sorted(self._tile.items())
+            ],
+        }
+
+    @classmethod
+    def from_json(cls, kept: Mapping[str, Any]) -> "Growth":
+        """The tree that `as_json` described."""
+        growth = cls()
+        growth._before = kept["size"]
+        growth._peaks_after = growth._peaks = [(height, bytes.fromhex(root)) for height, root in kept["peaks"]]
+        for level, number, tile in kept["tiles"]:
+            hashes = bytes.fromhex(tile)
+            growth._full[level] = number
+            growth._tile[level] = [hashes[at : at + HASH_BYTES] for at in range(0, len(hashes), HASH_BYTES)]
+        return growth
 
     def add(self, leaves: Sequence[bytes]) -> list[tuple[int, int, bytes]]:
         """Add the next chunk of 1 to CHUNK leaf hashes; return (level, tile, content) of the tiles it filled."""

@@ -1,73 +1,31 @@
 """The personal side of one log: parts open at their place, make the commitment, and are known to the dedupe.
 
-A part may be gone only as often as entries of this log say in `erased`: a quiet deletion shows. Nothing that is
-decrypted here leaves this module.
+A part may be gone only as often as erasures that an entry states have deleted it (declared.py): a quiet deletion shows.
+Nothing that is decrypted here leaves this module.
 """
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
-from uuid import UUID
+from typing import Any
 
 import orjson
+from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.keywrap import InvalidUnwrap
 
 from schemas.canonical import canonical_json
 from schemas.errors import ConfigurationError, ProofError
 from schemas.events import entry_class, parse_time
 from schemas.payload import open_part, place_of
 from schemas.ranking import decided_by
-from schemas.record import PART_NAMES, PartName, commitment, part_digest, read_entry
+from schemas.record import PART_NAMES, SALT_BYTES, PartName, commitment, part_digest, read_entry
 from services.keys import ControllerKeys, event_mac
+from services.ledger.fsck.ciphers import SubjectCiphers
+from services.ledger.fsck.declared import Declared
 from services.ledger.fsck.findings import Pace, Report
 from services.ledger.fsck.growth import CHUNK
+from services.ledger.fsck.log_walk import Remember
 from services.ledger.fsck.snapshot import SeenLog, Snapshot
 from services.ledger.store import Row
-from services.ledger.subjects import unwrap
-
-_SUBJECTS_KEPT_MAX: Final = 10_000
-
-
-class SubjectCiphers:
-    """Ciphers of one controller's subjects; a key that does not unwrap is one finding, however many records it had."""
-
-    def __init__(self, keys: ControllerKeys, controller_name: str, report: Report) -> None:
-        """Holds unwrapped keys for as long as the walk lasts, a bounded number of them."""
-        self._keys = keys
-        self._controller_name = controller_name
-        self._report = report
-        self._ciphers: dict[UUID, AESGCM | None] = {}
-
-    def add(self, row: Row) -> None:
-        """Take in a row of (subject, wrapped_key, key_epoch)."""
-        if len(self._ciphers) >= _SUBJECTS_KEPT_MAX:
-            self._ciphers.clear()
-        self._ciphers[row["subject"]] = self._unwrapped(row)
-
-    def _unwrapped(self, row: Row) -> AESGCM | None:
-        try:
-            return AESGCM(unwrap(self._keys, self._controller_name, row))
-        except InvalidUnwrap:
-            what = "the wrapped key was changed, or is of another epoch"
-        except ConfigurationError:
-            what = "the controller key of its epoch is missing"
-        self._report.add("subjects", None, f"subject {row['subject']}", what)
-        return None
-
-    async def load(self, snapshot: Snapshot, controller: int, subjects: set[UUID]) -> None:
-        """Make sure that those of `subjects` that exist are here."""
-        if missing := subjects - self._ciphers.keys():
-            for row in await snapshot.subject_keys(controller, missing):
-                self.add(row)
-
-    def exists(self, subject: UUID) -> bool:
-        """Whether the subject has a row at all."""
-        return subject in self._ciphers
-
-    def get(self, subject: UUID) -> AESGCM | None:
-        """None if its key cannot be used."""
-        return self._ciphers.get(subject)
 
 
 class PayloadWalk:
@@ -81,65 +39,137 @@ class PayloadWalk:
         self._log = log
         self._event_id_key = event_id_key
         self._report = report
+        self._keys = keys
         self._ciphers = SubjectCiphers(keys, log.controller_name, report)
         self._sites: frozenset[str] = frozenset()
-        # By part: how many are gone, the first record they are gone from, and how many entries say were erased.
-        self._missing: Counter[PartName] = Counter()
-        self._first_missing: dict[PartName, int] = {}
-        self._erased: Counter[str] = Counter()
+        self._declared = Declared(log, report)
+        # By part: how many are gone, and the first record they are gone from.
+        self._missing: Counter[str] = Counter()
+        self._first_missing: dict[str, int] = {}
 
-    async def run(self, end: int, pace: Pace) -> None:
-        """Check the payloads of the records below `end`.
+    async def run(self, end: int, pace: Pace, begun: Mapping[str, Any] | None, remember: Remember) -> None:
+        """Check the payloads of the records below `end`; `begun` is what an earlier run remembered of this walk.
 
-        1. Chunk by chunk: open, commit, look up in the dedupe; 2. rows without a record; 3. missing against erased.
+        1. Chunk by chunk: open, commit, look up in the dedupe; 2. rows without a record, and what the dedupe remembers
+        that it may not; 3. missing against erased.
         """
+        start = 0 if begun is None else self._go_on(begun)
         self._sites = await self._snapshot.sites(self._log.controller)
-        for first in range(0, end, CHUNK):
+        await self._declared.load(self._snapshot, start)
+        for first in range(start, end, CHUNK):
             last = min(first + CHUNK, end)
             await self._chunk(first, last)
-            pace.step(f"{self._log.name}: payloads", last, end)
+            is_due = pace.step(f"{self._log.name}: payloads", last, end)
+            if is_due and last - first == CHUNK:
+                remember(self._remembered(last))
+        await self._rows_of_no_record(end)
+        for row in await self._snapshot.dedupe_remembers(self._log):
+            self._check_memory(row)
+        erased = self._declared.ended()
+        for name in PART_NAMES:
+            if self._missing[name] != erased[name]:
+                what = f"{self._missing[name]} parts {name!r} are missing, but {erased[name]} were erased"
+                self._add("payloads", self._first_missing.get(name, 0), what)
+
+    def _remembered(self, size: int) -> dict[str, Any]:
+        return {
+            "size": size,
+            "missing": dict(self._missing),
+            "first_missing": dict(self._first_missing),
+            "stated": self._declared.stated(),
+            "report": self._report.as_json(),
+        }
+
+    def _go_on(self, begun: Mapping[str, Any]) -> int:
+        self._missing.update(begun["missing"])
+        self._first_missing.update(begun["first_missing"])
+        self._declared.go_on(begun["stated"])
+        self._report.merge(begun["report"])
+        size: int = begun["size"]
+        return size
+
+    async def _rows_of_no_record(self, end: int) -> None:
         for index in await self._snapshot.payloads_outside(self._log, end):
             self._add("payloads", index, "the payload has no record")
+        for index in await self._snapshot.minimal_proofs_outside(self._log, end):
+            self._add("minimal_proofs", index, "the minimal proof has no record")
         for row in await self._snapshot.dedupe_disagrees(self._log):
             what = f"the dedupe names this record {row['names']} times, not once"
             self._add(
                 "dedupe", row["index"], "the dedupe names a record that is not there" if row["no_record"] else what
             )
-        for name in PART_NAMES:
-            missing, erased = self._missing[name], self._erased[name]
-            if missing != erased:
-                what = f"{missing} parts {name!r} are missing, but entries declare {erased} erased"
-                self._add("payloads", self._first_missing.get(name, 0), what)
+
+    def _check_memory(self, row: Row) -> None:
+        """One event that the dedupe knows more or less of than it may."""
+        if row["index"] is None:
+            what = "the event was dropped, but more than its name is kept"
+            self._report.add("dedupe", self._log.name, f"event {row['event'].hex()}", what)
+        elif row["has_content"] != row["has_time"]:
+            self._add("dedupe", row["index"], "content and received_at are not both there or both gone")
+        else:
+            self._add("dedupe", row["index"], "the payload is gone, but its content and time are still known")
 
     async def _chunk(self, first: int, last: int) -> None:
         log = self._log
         payloads = await self._snapshot.payloads(log, first, last)
+        proofs = await self._snapshot.minimal_proofs(log, first, last)
         await self._ciphers.load(self._snapshot, log.controller, {row["subject"] for row in payloads.values()})
         recorded: list[tuple[bytes, int, dict[str, Any]]] = []
-        for row in await self._snapshot.store.entries(log.controller, log.log, first, last):
+        erased: list[tuple[bytes, int]] = []
+        for row in await self._snapshot.entries(log, first, last):
             index = row["index"]
-            payload = payloads.pop(index, None)
+            payload, proof = payloads.pop(index, None), proofs.pop(index, None)
             entry = self._read_entry(row["entry"])
+            what = None if payload is None else self._check_payload(index, payload, entry)
+            if entry is not None and "erased" in entry:
+                self._declared.entry(index, entry["erased"], what)
+            if proof is not None and (event := self._check_minimal_proof(index, proof, payload, entry)) is not None:
+                erased.append((event, index))
             if payload is None:
                 for name in PART_NAMES:
-                    self._miss(name, index)
-            elif (what := self._check_payload(index, payload, entry)) is not None:
-                event = event_mac(self._event_id_key, log.controller_name, what["id"])
-                recorded.append((event, index, what))
+                    if name != "what" or proof is None:
+                        self._miss(name, index)
+            elif what is not None:
+                recorded.append((event_mac(self._event_id_key, log.controller_name, what["id"]), index, what))
+        self._declared.chunk_ended(last)
         for index in sorted(payloads):
             self._add("payloads", index, "the payload has no record")
-        await self._check_dedupe(recorded)
+        for index in sorted(proofs):
+            self._add("minimal_proofs", index, "the minimal proof has no record")
+        await self._check_dedupe(recorded, erased)
+
+    def _check_minimal_proof(
+        self, index: int, proof: Row, payload: Row | None, entry: dict[str, Any] | None
+    ) -> bytes | None:
+        """What a rule has kept of an erased record still makes the commitment in its entry; its event's name."""
+        if payload is not None:
+            self._add("minimal_proofs", index, "the payload that it was kept of is still there")
+        if not proof["has_erasure"]:
+            self._add("minimal_proofs", index, "the erasure that it was kept by is not there")
+        try:
+            cipher = AESGCM(self._keys.proof_key(self._log.controller_name))
+            kept = cipher.decrypt(proof["nonce"], proof["what"], place_of(self._log.origin, index))
+        except ConfigurationError:
+            self._add("minimal_proofs", index, "the controller's proof key is missing")
+            return None
+        except (InvalidTag, ValueError):
+            self._add("minimal_proofs", index, "it does not open: it, its nonce or its place was changed")
+            return None
+        digest = part_digest("what", kept[:SALT_BYTES], kept[SALT_BYTES:])
+        made = commitment(proof["who_digest"], digest, proof["context_digest"])
+        if entry is not None and made.hex() != entry["commitment"]:
+            self._add("minimal_proofs", index, "the part and the two digests do not make the commitment in the entry")
+            return None
+        return event_mac(self._event_id_key, self._log.controller_name, orjson.loads(kept[SALT_BYTES:])["id"])
 
     def _read_entry(self, entry: bytes) -> dict[str, Any] | None:
         """None if it does not parse, which the walk over the log has reported."""
         try:
-            value = read_entry(entry)
-            self._erased.update(value.get("erased", {}))
-        except (ProofError, TypeError, AttributeError):
+            return read_entry(entry)
+        except ProofError:
             return None
-        return value
 
-    def _miss(self, name: PartName, index: int) -> None:
+    def _miss(self, name: str, index: int) -> None:
         self._missing[name] += 1
         self._first_missing.setdefault(name, index)
 
@@ -214,12 +244,20 @@ class PayloadWalk:
             found.append("the notice in the entry is not the one in the part")
         return found
 
-    async def _check_dedupe(self, recorded: Sequence[tuple[bytes, int, dict[str, Any]]]) -> None:
+    async def _check_dedupe(
+        self, recorded: Sequence[tuple[bytes, int, dict[str, Any]]], erased: Sequence[tuple[bytes, int]]
+    ) -> None:
         """Each event is known, at this place, not as erased, and received no later than the copy that was recorded.
 
-        What the dedupe keeps of the content cannot be recomputed: the digest it was made of is stored nowhere.
+        What the dedupe keeps of the content cannot be recomputed: the digest it was made of is stored nowhere. Of an
+        erased record only a minimal proof still tells the event.
         """
-        known = await self._snapshot.dedupe_of(self._log.controller, {event for event, _, _ in recorded})
+        events = {event for event, _, _ in recorded} | {event for event, _ in erased}
+        known = await self._snapshot.dedupe_of(self._log.controller, events)
+        for event, index in erased:
+            row = known.get(event)
+            if row is None or (row["log"], row["index"]) != (self._log.log, index):
+                self._add("dedupe", index, "the event of the minimal proof is not known to the dedupe at this place")
         for event, index, what in recorded:
             row = known.get(event)
             if row is None:
@@ -241,4 +279,4 @@ class PayloadWalk:
 
     def _add(self, table: str, index: int, what: str, *, part: PartName | None = None) -> None:
         where = f"index {index}" if part is None else f"index {index}, part {part}"
-        self._report.add(table, self._log.name, where, what)
+        self._report.add(table, self._log.name, where, what, index=index)

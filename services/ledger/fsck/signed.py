@@ -3,17 +3,15 @@
 A root that is signed or marked outside the database is the last word: records that do not make it were changed after.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
-from pathlib import Path
 
 from schemas.checkpoint import Checkpoint, open_checkpoint
 from schemas.errors import CheckpointError
-from schemas.note import VerifierKey, log_key, parse_verifier_key
-from services.keys import signing_key
+from schemas.note import open_note
 from services.ledger.fsck.findings import Report
-from services.ledger.fsck.snapshot import SeenLog, Snapshot
-from services.ledger.store import Row
+from services.ledger.fsck.log_keys import LogKeys
+from services.ledger.fsck.snapshot import SeenLog, Signed, Snapshot
 
 # Size -> root recomputed from the entries.
 RootAt = Callable[[int], bytes]
@@ -25,67 +23,64 @@ class SignedStatements:
     """The signed and marked roots of one log, checked as the walk passes their sizes."""
 
     def __init__(
-        self, snapshot: Snapshot, log: SeenLog, mark: Checkpoint | None, key_path: Path, report: Report
+        self, snapshot: Snapshot, log: SeenLog, mark: Checkpoint | None, keys: LogKeys, report: Report
     ) -> None:
         """`mark` was read before the snapshot was taken: it can only be behind it, never ahead of it."""
         self._snapshot = snapshot
         self._log = log
         self._mark = mark
+        self._keys = keys
         self._report = report
-        self._vkey = self._verifier_key(key_path)
         self._checked_to = _BELOW_EVERY_SIZE
         # The largest size whose signed root the records make.
-        self._good: int | None = None
+        self.good: int | None = None
 
-    def _verifier_key(self, key_path: Path) -> VerifierKey | None:
-        if self._log.vkey is None:
-            if self._log.size is not None:
-                self._add("logs", "vkey", "the log is open but names no verifier key")
-            return None
-        try:
-            vkey = parse_verifier_key(self._log.vkey)
-        except CheckpointError as error:
-            self._add("logs", "vkey", str(error))
-            return None
-        # Where the signing key is at hand, whoever rewrote the whole log under a key of their own is found here.
-        if key_path.exists() and log_key(self._log.origin, signing_key(key_path)) != vkey:
-            self._add("logs", "vkey", "the verifier key is not that of the log's signing key")
-        return vkey
-
-    async def check_up_to(self, size: int, root_at: RootAt) -> None:
-        """Check every checkpoint after those checked, up to `size`, and the mark if it lies there."""
-        rows = await self._snapshot.checkpoints(self._log, self._checked_to, size)
-        if size == 0 and self._log.signed_size is not None and [row["size"] for row in rows] != [0]:
+    async def begin(self, root_at: RootAt) -> None:
+        """Check the checkpoint of the empty log, and that there is none below it."""
+        rows = await self._snapshot.checkpoints(self._log, _BELOW_EVERY_SIZE, 0)
+        if self._log.signed_size is not None and [row.size for row in rows] != [0]:
             self._add("checkpoints", "size 0", "the log's first checkpoint, of size 0, is not there")
+        self.check(rows, 0, root_at)
+
+    def go_on_after(self, size: int, good: int | None) -> None:
+        """Everything up to `size` was checked by an earlier run; `good` as it was then."""
+        self._checked_to, self.good = size, good
+
+    def check(self, rows: Sequence[Signed], size: int, root_at: RootAt) -> None:
+        """Check these checkpoints, which are all between the size before and `size`, and the mark if it lies there."""
         for row in rows:
-            self._check_row(row, None if row["size"] < 0 else root_at(row["size"]))
+            self._check_row(row, None if row.size < 0 else root_at(row.size))
         mark = self._mark
         if mark is not None and self._checked_to < mark.size <= size and root_at(mark.size) != mark.root:
             self._add("high_water", f"size {mark.size}", "the records do not make the root that was marked as signed")
         self._checked_to = size
 
-    def _check_row(self, row: Row, root: bytes | None) -> None:
+    def _check_row(self, row: Signed, root: bytes | None) -> None:
         """One checkpoint: the note opens, says what the columns say, and the records make what it says."""
-        where = f"size {row['size']}"
-        said = self._open(row["note"], where)
+        where = f"size {row.size}"
+        said = self._open(row.note, where)
         if said is None:
             return
-        if (said.size, said.root) != (row["size"], row["root"]):
+        if (said.size, said.root) != (row.size, row.root):
             self._add("checkpoints", where, "size and root of the row are not those in the signed note")
-        if said.size == row["size"] and said.root == root:
-            self._good = said.size
-        elif said.size == row["size"]:
-            good = "at none before it" if self._good is None else f"still at size {self._good}"
+        if said.size == row.size and said.root == root:
+            self.good = said.size
+        elif said.size == row.size:
+            good = "at none before it" if self.good is None else f"still at size {self.good}"
             self._add("checkpoints", where, f"the records do not make the signed root; they do {good}")
 
     def _open(self, note: str, where: str) -> Checkpoint | None:
-        if self._vkey is None:
+        vkeys = self._keys.vkeys
+        if not vkeys:
             return None
         try:
-            return open_checkpoint(note, self._log.origin, [self._vkey])
+            checkpoint = open_checkpoint(note, self._log.origin, vkeys)
+            if len(vkeys) > 1 and not self._keys.in_force(open_note(note, vkeys).signatures, checkpoint.size):
+                self._add("checkpoints", where, "it is not signed by the keys of its time")
         except CheckpointError as error:
             self._add("checkpoints", where, str(error))
             return None
+        return checkpoint
 
     async def check_head(self, end: int, root: bytes, leaf: bytes, minute: datetime | None) -> None:
         """Check the head against the walk, and what was signed beyond it."""
@@ -105,17 +100,9 @@ class SignedStatements:
         if largest != log.signed_size:
             self._add("log_heads", "signed_size", "the signed size is not that of the largest checkpoint")
         for row in await self._snapshot.checkpoints(log, end, _ABOVE_EVERY_SIZE):
-            self._add(
-                "checkpoints", f"size {row['size']}", f"a checkpoint covers more than the {end} records there are"
-            )
+            self._add("checkpoints", f"size {row.size}", f"a checkpoint covers more than the {end} records there are")
         if self._mark is not None and self._mark.size > end:
             self._add("high_water", f"size {self._mark.size}", f"more was signed than the {end} records there are")
-
-    def check_mark_covers(self, mark: Checkpoint | None) -> None:
-        """`mark` was read after the snapshot: what was published by then must be under it."""
-        signed = self._log.signed_size
-        if signed is not None and (mark is None or mark.size < signed):
-            self._add("high_water", f"size {signed}", "a checkpoint was published without a high-water mark")
 
     def _add(self, table: str, where: str, what: str) -> None:
         self._report.add(table, self._log.name, where, what)

@@ -1,13 +1,18 @@
-"""Every read of fsck by name, on one connection inside one read-only snapshot. Nothing here decides anything."""
+"""Every read of fsck by name, on one connection inside one read-only snapshot. Nothing here decides anything.
 
+Reads may be asked for at the same time: they take turns.
+"""
+
+import asyncio
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
+from schemas.tiles import TILE_WIDTH
 from services.ledger.store import Row, Store
 from services.postgres import Connection, named_queries
 
@@ -30,6 +35,31 @@ class SeenLog:
     prev: bytes | None
     recorded_at: datetime | None
     signed_size: int | None
+    published_size: int | None
+    closed_at: datetime | None
+    # A successor log: the origin of the log it follows, and that log's last known size and root.
+    follows_origin: str | None
+    follows_size: int | None
+    follows_root: bytes | None
+
+
+class Signed(NamedTuple):
+    """One row of checkpoints."""
+
+    size: int
+    root: bytes
+    note: str
+
+
+class Chunk(NamedTuple):
+    """A run of a log. `lines`: the entries, joined by newlines; `first` and `last`: the least and greatest index."""
+
+    records: int
+    first: int | None
+    last: int | None
+    lines: bytes
+    tiles: dict[tuple[int, int], bytes]
+    checkpoints: list[Signed]
 
 
 class Snapshot:
@@ -38,8 +68,8 @@ class Snapshot:
     def __init__(self, connection: Connection) -> None:
         """Use `Snapshot.of`, which opens the transaction."""
         self._connection = connection
-        # Entries and tiles are read by the ledger's own statements.
-        self.store = Store(connection)
+        self._turn = asyncio.Lock()
+        self._store = Store(connection)
 
     @classmethod
     @asynccontextmanager
@@ -49,7 +79,28 @@ class Snapshot:
             yield cls(connection)
 
     async def _fetch(self, statement: str, *args: Any) -> list[Row]:
-        return await self._connection.fetch(statement, *args)
+        async with self._turn:
+            return await self._connection.fetch(statement, *args)
+
+    async def entries(self, log: SeenLog, first: int, end: int) -> list[Row]:
+        """index, entry of [first, end)."""
+        async with self._turn:
+            return await self._store.entries(log.controller, log.log, first, end)
+
+    async def tiles(self, log: SeenLog, wanted: Sequence[tuple[int, int]]) -> dict[tuple[int, int], bytes]:
+        """The tiles named by (level, tile) that exist."""
+        async with self._turn:
+            return await self._store.tiles(log.controller, log.log, wanted)
+
+    async def chunk(self, log: SeenLog, first: int, end: int) -> Chunk:
+        """Entries and checkpoints' sizes of [first, end) and (first, end], and the level-0 tiles that hold them."""
+        tiles = first // TILE_WIDTH, -(-end // TILE_WIDTH)
+        (row,) = await self._fetch(_SQL["chunk"], log.controller, log.log, first, end, *tiles)
+        hashes = {(0, number): tile for number, tile in zip(row["numbers"] or (), row["hashes"] or (), strict=True)}
+        signed = zip(row["sizes"] or (), row["roots"] or (), row["notes"] or (), strict=True)
+        return Chunk(
+            row["records"], row["first"], row["last"], row["lines"] or b"", hashes, [Signed(*one) for one in signed]
+        )
 
     async def log(self, controller: int, log: int) -> SeenLog | None:
         """None if the log is gone."""
@@ -65,9 +116,9 @@ class Snapshot:
         """level, tile of stored tiles beyond `tiles`, the number of tiles that each level may have."""
         return await self._fetch(_SQL["tiles_outside"], log.controller, log.log, list(range(len(tiles))), tiles)
 
-    async def checkpoints(self, log: SeenLog, low: int, high: int) -> list[Row]:
-        """size, root, note of those with low < size <= high."""
-        return await self._fetch(_SQL["checkpoints"], log.controller, log.log, low, high)
+    async def checkpoints(self, log: SeenLog, low: int, high: int) -> list[Signed]:
+        """Those with low < size <= high."""
+        return [Signed(*row) for row in await self._fetch(_SQL["checkpoints"], log.controller, log.log, low, high)]
 
     async def largest_checkpoint(self, log: SeenLog) -> int | None:
         """Its size."""
@@ -149,3 +200,102 @@ class Snapshot:
     async def stray_identifiers(self, controller: int) -> list[UUID]:
         """Subjects with identifiers that do not exist."""
         return [row["subject"] for row in await self._fetch(_SQL["stray_identifiers"], controller)]
+
+    async def dedupe_remembers(self, log: SeenLog) -> list[Row]:
+        """event, index, has_content, has_time of events that it knows more or less of than it may."""
+        return await self._fetch(_SQL["dedupe_remembers"], log.controller, log.log)
+
+    # --- erasure ---
+
+    async def stated_parts(self, log: SeenLog) -> dict[int, Row]:
+        """By index of this log's entries: who, what, context, numbers that erased_parts says the entry states."""
+        rows = await self._fetch(_SQL["stated_parts"], log.controller, log.log)
+        return {row["index"]: row for row in rows if row["index"] is not None}
+
+    async def erased_parts(self, log: SeenLog) -> list[Row]:
+        """number, who, what, context, declared_log, declared_index of what was deleted of this log."""
+        return await self._fetch(_SQL["erased_parts"], log.controller, log.log)
+
+    async def minimal_proofs(self, log: SeenLog, first: int, end: int) -> dict[int, Row]:
+        """By index: nonce, what, who_digest, context_digest, has_erasure."""
+        rows = await self._fetch(_SQL["minimal_proofs"], log.controller, log.log, first, end)
+        return {row["index"]: row for row in rows}
+
+    async def minimal_proofs_outside(self, log: SeenLog, end: int) -> list[int]:
+        """Indexes below 0 or from `end` on."""
+        return [row["index"] for row in await self._fetch(_SQL["minimal_proofs_outside"], log.controller, log.log, end)]
+
+    async def payload_basis(self, controller: int) -> list[int | None]:
+        """What, besides the records, payloads are checked against, in numbers."""
+        (row,) = await self._fetch(_SQL["payload_basis"], controller)
+        return list(row)
+
+    async def erased_and_there(self, controller: int) -> list[Row]:
+        """number, subject, found_in (a table) of erased subjects that are still there."""
+        return await self._fetch(_SQL["erased_and_there"], controller)
+
+    async def is_erased(self, controller: int) -> bool:
+        """Whether the whole controller was."""
+        rows = await self._fetch(_SQL["controller"], controller)
+        return bool(rows) and rows[0]["erased_at"] is not None
+
+    async def rows_of_an_erased_controller(self, controller: int) -> list[str]:
+        """Tables that still hold something of anybody."""
+        return [row["found_in"] for row in await self._fetch(_SQL["rows_of_an_erased_controller"], controller)]
+
+    async def erasures_without(self, controller: int) -> list[Row]:
+        """found_in (a table), number of rows whose erasure does not exist."""
+        return await self._fetch(_SQL["erasures_without"], controller)
+
+    async def dockets(self, controller: int) -> list[Row]:
+        """docket, sealed, wrapped_key, key_epoch of the open ones."""
+        return await self._fetch(_SQL["dockets"], controller)
+
+    async def tombstones_odd(self, controller: int) -> list[bytes]:
+        """Names whose tombstone ends before it begins."""
+        return [row["identifier"] for row in await self._fetch(_SQL["tombstones_odd"], controller)]
+
+    async def buried(self, controller: int, subjects: Collection[UUID]) -> dict[UUID, datetime]:
+        """Of those with a tombstone on one of their identifiers, until when acts count for nothing."""
+        rows = await self._fetch(_SQL["buried"], controller, list(subjects))
+        return {row["subject"]: row["erased_at"] for row in rows}
+
+    async def erasure_numbers(self) -> list[Row]:
+        """Number, the controller's name, subject, event, ground, erased_at."""
+        return await self._fetch(_SQL["erasure_numbers"])
+
+    # --- from outside ---
+
+    async def log_keys(self, log: SeenLog) -> list[Row]:
+        """number, vkey, reference, statement, made_at, ends_at, in order."""
+        return await self._fetch(_SQL["log_keys"], log.controller, log.log)
+
+    async def cosignatures(self, log: SeenLog) -> AsyncIterator[list[Row]]:
+        """size, witness, key_id, line, cosigned_at, note; some rows at a time."""
+        cursor = await self._connection.cursor(_SQL["cosignatures"], log.controller, log.log)
+        while rows := await cursor.fetch(ROWS_AT_A_TIME):
+            yield rows
+
+    async def timestamps(self, log: SeenLog) -> AsyncIterator[list[Row]]:
+        """size, seq, authority, response, nonce, gen_time, verified_by, note; some rows at a time."""
+        cursor = await self._connection.cursor(_SQL["timestamps"], log.controller, log.log)
+        while rows := await cursor.fetch(ROWS_AT_A_TIME):
+            yield rows
+
+    async def wishes_for_nothing(self, log: SeenLog) -> list[int]:
+        """Sizes without a checkpoint."""
+        return [row["size"] for row in await self._fetch(_SQL["wishes_for_nothing"], log.controller, log.log)]
+
+    async def evidence_basis(self, log: SeenLog) -> list[int]:
+        """How many keys, cosignatures and timestamps there are."""
+        (row,) = await self._fetch(_SQL["evidence_basis"], log.controller, log.log)
+        return list(row)
+
+    async def heads_of(self, controller: int) -> list[list[Any]]:
+        """log, size, root in hex."""
+        rows = await self._fetch(_SQL["heads_of"], controller)
+        return [[row["log"], row["size"], row["root"].hex()] for row in rows]
+
+    async def positions(self) -> list[Row]:
+        """topic, partition, cluster, next_offset."""
+        return await self._fetch(_SQL["positions"])

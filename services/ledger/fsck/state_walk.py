@@ -15,13 +15,14 @@ import orjson
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from schemas.errors import ProofError
-from schemas.events import IDENTIFIER_STRENGTH
+from schemas.events import IDENTIFIER_STRENGTH, parse_time
 from schemas.payload import open_part, place_of
 from schemas.ranking import Decided, decided_by, latest
 from schemas.record import PartName
 from services.keys import ControllerKeys, event_mac, identifier_mac
+from services.ledger.fsck.ciphers import SubjectCiphers
 from services.ledger.fsck.findings import Pace, Report
-from services.ledger.fsck.payload_walk import SubjectCiphers
+from services.ledger.fsck.log_walk import Remember
 from services.ledger.fsck.snapshot import Snapshot
 from services.ledger.store import Row
 
@@ -40,6 +41,8 @@ class Recomputed:
     identifiers: set[bytes] = field(default_factory=set)
     # False once a `who` part is gone: an identifier may then have lost what showed whose it is.
     knows_identifiers: bool = True
+    # When the earliest of its acts was done or received.
+    earliest: datetime | None = None
     # False if a record could not be read. It is a finding of its own; what follows from it is not another one.
     is_readable: bool = True
 
@@ -57,16 +60,19 @@ class StateWalk:
         self._event_id_key = event_id_key
         self._report = report
 
-    async def run(self, pace: Pace) -> None:
-        """1. Page by page: recompute, compare; 2. rows of subjects that do not exist."""
+    async def run(self, pace: Pace, begun: Mapping[str, Any] | None, remember: Remember) -> None:
+        """Page by page: recompute, compare; `begun` is what an earlier run remembered of this walk."""
         total = await self._snapshot.count_subjects(self._controller)
-        after: UUID | None = None
-        done = 0
+        after, done = None, 0
+        if begun is not None:
+            after, done = UUID(begun["after"]), begun["done"]
+            self._report.merge(begun["report"])
         while page := await self._snapshot.subject_page(self._controller, after, SUBJECTS_A_PAGE):
             await self._page(page)
             after = page[-1]["subject"]
             done += len(page)
-            pace.step(f"{self._controller_name}: state", done, total)
+            if pace.step(f"{self._controller_name}: state", done, total):
+                remember({"after": str(after), "done": done, "report": self._report.as_json()})
         for subject in await self._snapshot.stray_state(self._controller):
             self._add("consent_state", subject, "the subject does not exist")
         for subject in await self._snapshot.stray_identifiers(self._controller):
@@ -88,6 +94,10 @@ class StateWalk:
             recomputed.setdefault(subject, Recomputed())
         await self._compare_state(everyone, recomputed)
         await self._compare_identifiers(everyone, recomputed)
+        for subject, erased_at in (await self._snapshot.buried(self._controller, everyone)).items():
+            earliest = recomputed[subject].earliest
+            if earliest is not None and earliest <= erased_at:
+                self._add("tombstones", subject, "an act from before the erasure of its identifier is recorded")
 
     async def _fold(self, rows: list[Row], ciphers: SubjectCiphers, recomputed: Mapping[UUID, Recomputed]) -> None:
         """Add some records to what is known of their subjects."""
@@ -102,6 +112,8 @@ class StateWalk:
                 _read_who(cipher, row, secret, subject)
                 if row["what"] is not None:
                     what = _read(cipher, row, "what")
+                    acted_at = min(parse_time(what["time"]), parse_time(what["received_at"]))
+                    subject.earliest = min(acted_at, subject.earliest or acted_at)
                     whats[event_mac(self._event_id_key, self._controller_name, what["id"])] = row["subject"], what
             except _UNREADABLE:
                 subject.is_readable = False

@@ -20,10 +20,12 @@ from schemas.merkle import leaf_hash
 from schemas.note import log_key
 from schemas.payload import NONCE_BYTES, place_of, seal_part
 from schemas.record import PART_NAMES, SALT_BYTES, PartName, commitment, entry_bytes, format_minute, part_digest
-from services.keys import ControllerKeys, event_mac, make_secret, read_secret
-from services.ledger.fsck.check import check
+from services.keys import ControllerKeys, event_mac, make_secret
+from services.keys.file_provider import FileProvider
+from services.ledger.fsck.check import Run, check
 from services.ledger.fsck.findings import LISTED_OF_A_KIND, Report
 from services.ledger.high_water import HighWater
+from services.ledger.store import Store
 from services.ledger.subjects import unwrap
 from services.ledger.tree import TreeEdge
 from services.postgres import Connection
@@ -57,8 +59,8 @@ async def recorded(
     drop_database(database)
 
 
-async def fsck(deployment: Deployment, *, only_log: str | None = None, **changes: Any) -> Report:
-    return await check(deployment.settings(**changes), only_log=only_log, progress=lambda *_: None)
+async def fsck(deployment: Deployment, run: Run | None = None, **changes: Any) -> Report:
+    return await check(deployment.settings(**changes), run, progress=lambda *_: None)
 
 
 def refusal(number: int) -> dict[str, Any]:
@@ -71,7 +73,14 @@ def refusal(number: int) -> dict[str, Any]:
 async def test_a_recorded_log_is_clean(recorded: SampleLog) -> None:
     report = await fsck(recorded.deployment)
     assert report.findings == []
-    assert report.as_json() == {"clean": True, "logs": 2, "records": 602, "findings": [], "unlisted": 0}
+    assert report.as_json() == {
+        "clean": True,
+        "logs": 2,
+        "records": 602,
+        "first_bad": None,
+        "findings": [],
+        "unlisted": 0,
+    }
 
 
 async def test_progress_names_each_stage_and_ends_at_its_total(recorded: SampleLog) -> None:
@@ -84,13 +93,13 @@ async def test_progress_names_each_stage_and_ends_at_its_total(recorded: SampleL
 
 
 async def test_one_log_alone(recorded: SampleLog) -> None:
-    report = await fsck(recorded.deployment, only_log="blog")
+    report = await fsck(recorded.deployment, Run(only_log="blog"))
     assert (report.clean, report.logs, report.records) == (True, 1, 20)
 
 
 async def test_a_log_that_is_not_there_is_refused(recorded: SampleLog) -> None:
     with pytest.raises(ConfigurationError, match="no log has that name"):
-        await fsck(recorded.deployment, only_log="nowhere")
+        await fsck(recorded.deployment, Run(only_log="nowhere"))
 
 
 async def test_another_root_key_is_refused_before_it_accuses_anybody(recorded: SampleLog, tmp_path: Path) -> None:
@@ -109,7 +118,10 @@ async def test_a_log_nobody_opened_and_an_empty_log_are_clean(deployment: Deploy
 
 async def test_a_log_with_a_key_and_no_head_yet_is_clean(deployment: Deployment) -> None:
     """What a crash in the middle of opening a log leaves; the next round repairs it."""
-    await deployment.fetch("UPDATE logs SET vkey = $1", str(log_key(ORIGIN, Ed25519PrivateKey.generate())))
+    connection = await deployment.connect()
+    vkey = str(log_key(ORIGIN, Ed25519PrivateKey.generate()))
+    await Store(connection).publish_vkey(deployment.controller, deployment.log, vkey, "file:elsewhere.key")
+    await connection.close()
     assert (await fsck(deployment)).findings == []
 
 
@@ -204,7 +216,7 @@ async def test_of_one_kind_some_are_listed_and_the_rest_counted(recorded: Sample
     copied = recorded.clone()
     try:
         await copied.fetch("UPDATE payloads SET who = set_byte(who, 0, get_byte(who, 0) # 1) WHERE index % 5 = 0")
-        report = await fsck(copied, only_log="shop")
+        report = await fsck(copied, Run(only_log="shop"))
     finally:
         drop_database(copied.database)
     assert [f.where for f in report.findings][:2] == ["index 0, part who", "index 5, part who"]
@@ -283,7 +295,7 @@ class Forger:
             "recorded_at": format_minute(head["recorded_at"]),
             "commitment": commitment(digests["who"], digests["what"], digests["context"]).hex(),
         }
-        keys = ControllerKeys(self._deployment.keys / "controllers", read_secret(self._deployment.keys / "root.key"))
+        keys = ControllerKeys(self._deployment.keys / "controllers", FileProvider(self._deployment.keys / "root.key"))
         cipher = AESGCM(unwrap(keys, "shop", stand_in))
         nonce = os.urandom(NONCE_BYTES)
         place = place_of(ORIGIN, index)
