@@ -13,6 +13,7 @@ from schemas.errors import ConfigurationError
 from services.ingest.app import create_app
 from services.ingest.settings import IngestSettings
 from services.ingest.whole_answers import WholeAnswers
+from services.keys.memory import keep_memory_private
 from services.observability import configure_logging, get_logger
 
 DRAIN_S = 5
@@ -23,6 +24,7 @@ GC_OBJECTS = 50_000
 
 def main() -> int:
     """Run until a signal ends it; the exit code."""
+    keep_memory_private()
     configure_logging("ingest")
     try:
         settings = _settings()

@@ -19,24 +19,25 @@ from starlette.types import Receive, Scope, Send
 
 from schemas.catalogue import catalogue_services
 from schemas.errors import ConfigurationError, NotFound
-from schemas.events import Language
+from schemas.events import INGEST_TYPES, Language
 from services.http import create_service_app
 from services.ingest.auth import Callers
 from services.ingest.endpoint import PATH, EventsEndpoint
-from services.ingest.epochs import Epochs
 from services.ingest.intake import Intake
 from services.ingest.notices import NoticeTokens
 from services.ingest.openapi import describe_events
 from services.ingest.settings import IngestSettings
 from services.ingest.shapes import Shapes
 from services.ingest.sites import Sites
-from services.ingest.waiting import Waiting
 from services.keys import read_secret, signing_key
 from services.observability import describe, gauge, get_logger
 from services.postgres import DATABASE_AWAY, Pool, create_pool
 from services.stream.address import kafka_bootstrap, make_publisher
+from services.stream.epochs import Epochs
 from services.stream.fallback import BreakerState, FallbackPublisher
 from services.stream.protocol import Publisher
+from services.stream.waiting import Waiting
+from services.suppression import DatabaseNotReplayed, Suppression
 
 ROLE: Final = "sayso_ingest"
 REFRESH_S: Final = 20.0
@@ -63,7 +64,7 @@ class IngestApp:
         """Read the key files. Raises ConfigurationError."""
         self._settings = settings
         kafka_bootstrap(settings.stream)
-        self._epochs = Epochs(signing_key(settings.epoch_key_file))
+        self._epochs = Epochs(signing_key(settings.epoch_key_file), INGEST_TYPES)
         self._tokens = NoticeTokens(signing_key(settings.notice_key_file))
         self._event_id_key = read_secret(settings.event_id_key_file)
         self._registry = CollectorRegistry()
@@ -143,9 +144,12 @@ async def _when_ready(settings: IngestSettings, epochs: Epochs) -> Pool:
                     role=ROLE,
                     size=settings.ingest_pool_size,
                     application="sayso-ingest",
+                    on_connect=Suppression(settings.suppression_dir).check,
                 )
             await epochs.refresh(pool)
             reason = epochs.missing
+        except DatabaseNotReplayed as error:
+            reason = str(error)
         except DATABASE_AWAY as error:
             reason = f"the database does not answer ({type(error).__name__})"
         except asyncpg.PostgresError as error:

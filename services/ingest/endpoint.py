@@ -24,8 +24,8 @@ from services.http import SECURITY_HEADERS, blank_problem, problem_response, unf
 from services.ingest.auth import Caller, Callers, check_origin
 from services.ingest.intake import RETRY_AFTER_S, Intake, Outcome, Refused, Taken
 from services.ingest.reading import Body, Read, read_events
-from services.ingest.waiting import preferred_wait
 from services.observability import counter
+from services.stream.waiting import preferred_wait
 
 PATH: Final = "/v1/events"
 PREFLIGHT_AGE_S: Final = 600

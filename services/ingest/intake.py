@@ -15,14 +15,14 @@ from schemas.record import Reception, parts_of
 from schemas.sealing import Epoch, SealedBody
 from services.ingest.accept import Moment, judge
 from services.ingest.auth import Caller
-from services.ingest.epochs import Epochs
 from services.ingest.notices import NoticeTokens
 from services.ingest.reading import Read, Readable
 from services.ingest.shapes import Shapes
 from services.ingest.sites import Sites, Words
-from services.ingest.waiting import Place, Settled, Waiter, Waiting
 from services.keys import event_mac
+from services.stream.epochs import Epochs
 from services.stream.protocol import Message, Publisher
+from services.stream.waiting import Place, Settled, Waiter, Waiting
 
 RETRY_AFTER_S: Final = 5
 

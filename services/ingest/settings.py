@@ -34,6 +34,15 @@ class IngestSettings(BaseSettings):
             "old one stay unread."
         ),
     ] = EVENTS_TOPIC
+    suppression_dir: Annotated[
+        Path,
+        Field(
+            description=(
+                "Directory of the suppression file, which the ledger writes. Danger: with an older copy of it a "
+                "restored database shows people who were erased."
+            )
+        ),
+    ]
     event_id_key_file: Annotated[
         Path,
         Field(

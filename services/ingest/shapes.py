@@ -2,8 +2,11 @@
 
 A shape is an event's canonical JSON with the id, the time and the identifiers' values left empty. The schema looks at
 those three by themselves only, so an event whose shape has passed passes if they do (tests/property/test_shapes.py).
+Free text stands in a shape, so what is remembered is its hash under a key of this process alone.
 """
 
+import hashlib
+import os
 from typing import Any, Final
 
 from pydantic import TypeAdapter
@@ -12,9 +15,8 @@ from schemas.canonical import canonical_json
 from schemas.events import IdentifierValue, Time, Uuid
 from services.ingest.reading import Readable
 
-# Together at most 8 MiB. Who posts ever new shapes only makes the check as slow as it is without this.
+# Who posts ever new shapes only makes the check as slow as it is without this.
 SHAPES_MAX: Final = 2048
-SHAPE_BYTES_MAX: Final = 4096
 
 _VARIABLE: Final = TypeAdapter(tuple[Uuid, Time, list[IdentifierValue]]).validator
 
@@ -24,19 +26,23 @@ class Shapes:
 
     def __init__(self) -> None:
         self._known: set[bytes] = set()
+        self._key = os.urandom(32)
 
     def knows(self, event: Readable) -> bool:
         """Whether the schema takes the event, for all we know by its shape; False says: look."""
         shape = shape_of(event.value)
-        return shape is not None and shape in self._known
+        return shape is not None and self._name(shape) in self._known
 
     def learn(self, event: Readable) -> None:
         """Remember the shape of an event that the schema took."""
         shape = shape_of(event.value)
-        if shape is not None and len(shape) <= SHAPE_BYTES_MAX:
+        if shape is not None:
             if len(self._known) >= SHAPES_MAX:
                 self._known.clear()
-            self._known.add(shape)
+            self._known.add(self._name(shape))
+
+    def _name(self, shape: bytes) -> bytes:
+        return hashlib.sha256(self._key + shape).digest()
 
 
 def shape_of(value: Any) -> bytes | None:

@@ -40,17 +40,30 @@ class Judged:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """Everything a subject decided, as of one moment. `lost`: some record's decision part was deleted."""
+    """Everything a subject decided, as of one moment. `lost`: some record's decision part was deleted.
+
+    `erased_at`: the whole subject was, then.
+    """
 
     at: datetime
     known_at: datetime
     judged: Sequence[Judged]
     lost: bool
+    erased_at: datetime | None = None
 
     def of(self, purpose: str) -> Judged | None:
         """The answer that speaks for a purpose: the one to consent, if there is one."""
         found = [j for j in self.judged if j.answer.decided.purpose == purpose]
         return min(found, key=lambda j: j.answer.decided.legal_basis != "consent", default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some records of a subject, and the place to go on from, None at the end; none once it was erased."""
+
+    records: Sequence[dict[str, Any]]
+    more: tuple[int, int] | None
+    erased_at: datetime | None = None
 
 
 class Decisions:
@@ -74,12 +87,15 @@ class Decisions:
         return subject
 
     async def state(self, caller: Caller, subject: UUID, moment: Moment) -> State:
-        """Raises NotFound when the caller's controller has no such subject."""
+        """Raises NotFound when the caller's controller has, and had, no such subject."""
         now = datetime.now(UTC)
         at = now if moment.at is None else moment.at
         known_at = now if moment.known_at is None else moment.known_at
         async with self._store.reading(caller.controller) as reader:
-            cipher, lost = await self._open(reader, caller, subject)
+            row = await reader.subject(subject)
+            if row is None:
+                return State(at, known_at, [], lost=True, erased_at=await _erased_at(reader, subject))
+            cipher, lost = subject_cipher(self._keys, caller.controller_name, row), row["lost"]
             if moment.at is None and moment.known_at is None:
                 answers = [_standing(cipher, row) for row in await reader.state(subject)]
             else:
@@ -87,22 +103,17 @@ class Decisions:
             notices = await _notices(reader, answers, at, known_at)
         return State(at, known_at, [Judged(answer, judge(answer, notices, at)) for answer in answers], lost)
 
-    async def history(
-        self, caller: Caller, subject: UUID, after: tuple[int, int], most: int
-    ) -> tuple[list[dict[str, Any]], tuple[int, int] | None]:
-        """One page of records after a place, and the place to go on from, None at the end. Raises NotFound."""
+    async def history(self, caller: Caller, subject: UUID, after: tuple[int, int], most: int) -> Page:
+        """One page of records after a place. Raises NotFound."""
         async with self._store.reading(caller.controller) as reader:
-            cipher, _ = await self._open(reader, caller, subject)
+            row = await reader.subject(subject)
+            if row is None:
+                return Page([], None, await _erased_at(reader, subject))
+            cipher = subject_cipher(self._keys, caller.controller_name, row)
             rows = await reader.history(subject, after, most + 1)
         page = [_record(cipher, row, caller) for row in rows[:most]]
         last = rows[most - 1] if len(rows) > most else None
-        return page, None if last is None else (last["log_number"], last["index"])
-
-    async def _open(self, reader: Reader, caller: Caller, subject: UUID) -> tuple[AESGCM, bool]:
-        row = await reader.subject(subject)
-        if row is None:
-            raise NotFound
-        return subject_cipher(self._keys, caller.controller_name, row), row["lost"]
+        return Page(page, None if last is None else (last["log_number"], last["index"]))
 
     async def _fold(
         self, reader: Reader, caller: Caller, cipher: AESGCM, subject: UUID, at: datetime, known_at: datetime
@@ -131,6 +142,14 @@ def fold(records: Mapping[bytes, tuple[dict[str, Any], datetime]], at: datetime,
         if received_at <= known_at:
             decided += [d for d in decided_by(what, received_at, event) if d.rank <= at]
     return [answer for _, answer in sorted(latest(decided).items())]
+
+
+async def _erased_at(reader: Reader, subject: UUID) -> datetime:
+    """When a subject that is not there was erased. Raises NotFound if it was not: there never was one."""
+    erased_at = await reader.erased_at(subject)
+    if erased_at is None:
+        raise NotFound
+    return erased_at
 
 
 def _standing(cipher: AESGCM, row: Row) -> Answer:

@@ -32,7 +32,7 @@ def kafka_bootstrap(address: str) -> str | None:
 
 
 def make_publisher(address: str, *, pool: Pool, topic: str = EVENTS_TOPIC) -> Publisher:
-    """What ingest and query publish with; `pool` has the role sayso_ingest. Raises ConfigurationError."""
+    """What ingest and query publish with; `pool` has the service's role. Raises ConfigurationError."""
     bootstrap = kafka_bootstrap(address)
     inbox = InboxPublisher(pool)
     if bootstrap is None:

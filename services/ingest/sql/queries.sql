@@ -20,15 +20,3 @@ SELECT notice, content FROM notices WHERE controller = $1 AND site = $2 AND noti
 -- matched_hashes --
 -- Hashes seen on pages that the DPO tied to a published notice.
 SELECT shown FROM notice_matches WHERE controller = $1;
-
--- places --
--- What became of the copies that somebody waits for.
-SELECT nth, outcome, log_name, index FROM find_places($1::integer[], $2::bytea[], $3::text[], $4::integer[], $5::bigint[]);
-
--- registration --
--- This process's registration: a row as long as the ledger takes what it signs.
-SELECT types FROM publishers WHERE publisher = $1 AND public_key = $2 AND revoked_at IS NULL;
-
--- current_sealing_key --
--- The key of the ledger that new messages are sealed to.
-SELECT public_key FROM sealing_keys WHERE destroyed_at IS NULL ORDER BY created_at DESC, sealing_key LIMIT 1;

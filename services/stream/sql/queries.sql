@@ -1,4 +1,4 @@
--- Statements of the two streams: the inbox table, and the positions of the Kafka partitions.
+-- Statements of the two streams: the inbox table, the positions of the Kafka partitions, and what publishers ask.
 
 -- put_into_inbox --
 -- Insert one controller's messages ($1) in the order of the arrays; numbered in that order.
@@ -55,3 +55,16 @@ SELECT $1, partition, $2, next_offset
 FROM unnest($3::integer[], $4::bigint[]) AS s (partition, next_offset)
 ON CONFLICT DO NOTHING
 RETURNING partition;
+
+-- places --
+-- What became of the copies that somebody waits for.
+SELECT nth, outcome, log_name, index FROM find_places($1::integer[], $2::bytea[], $3::text[], $4::integer[], $5::bigint[]);
+
+-- registration --
+-- This process's registration: a row as long as the ledger takes what it signs.
+SELECT types FROM publishers WHERE publisher = $1 AND public_key = $2 AND revoked_at IS NULL;
+
+-- current_sealing_key --
+-- The key of the ledger that new messages are sealed to.
+SELECT public_key FROM sealing_keys WHERE replaced_at IS NULL AND destroyed_at IS NULL
+ORDER BY created_at DESC, sealing_key LIMIT 1;

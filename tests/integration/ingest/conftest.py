@@ -109,6 +109,7 @@ class Shop:
         values: dict[str, Any] = {
             "database_url": SecretStr(self.deployment.database.dsn()),
             "event_id_key_file": keys / "event-ids.key",
+            "suppression_dir": self.deployment.directory / "suppression",
             "epoch_key_file": keys / "ingest" / "epochs.key",
             "notice_key_file": keys / "ingest" / "notices.key",
             "ingest_start_s": 5,

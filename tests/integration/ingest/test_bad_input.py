@@ -155,8 +155,18 @@ async def test_every_problem_of_an_event_is_tried() -> None:
     """The table above holds every problem that an event can have by itself."""
     whole_body = {"body-too-large", "too-many-events", "empty-batch", "unsupported-media-type"}
     caller = {"missing-key", "wrong-key", "origin-not-allowed"}
-    elsewhere = {"role-not-allowed", "id-conflict", "not-found", "invalid-parameter", "not-published-yet"}
-    away = {"stream-away", "database-away"}
+    elsewhere = {
+        "role-not-allowed",
+        "id-conflict",
+        "not-found",
+        "invalid-parameter",
+        "not-published-yet",
+        "second-person-needed",
+        "size-not-published",
+        "no-consent-stated",
+        "receipt-incomplete",
+    }
+    away = {"stream-away", "database-away", "keys-away"}
     from schemas.errors import problem_types
 
     tried = {problem for _, _, problem, _ in BAD.values()}

@@ -23,6 +23,7 @@ def environment(shop: Shop, **changes: str) -> dict[str, str]:
     return {
         "SAYSO_DATABASE_URL": settings.database_url.get_secret_value(),
         "SAYSO_EVENT_ID_KEY_FILE": str(settings.event_id_key_file),
+        "SAYSO_SUPPRESSION_DIR": str(settings.suppression_dir),
         "SAYSO_EPOCH_KEY_FILE": str(settings.epoch_key_file),
         "SAYSO_NOTICE_KEY_FILE": str(settings.notice_key_file),
         "SAYSO_INGEST_PORT": str(port),

@@ -60,7 +60,7 @@ async def test_a_preference_that_is_none_is_ignored(shop: Shop, prefer: str) -> 
 
 
 def test_nobody_waits_longer_than_the_limit() -> None:
-    from services.ingest.waiting import preferred_wait
+    from services.stream.waiting import preferred_wait
 
     assert preferred_wait("wait=999999") == WAIT_S_MAX
     assert preferred_wait('handling=lenient; x=1, Wait = "7"') == 7

@@ -9,9 +9,9 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from schemas.errors import StreamAway
 from schemas.events import INGEST_TYPES
 from schemas.limits import BATCH_EVENTS_MAX
-from schemas.sealing import EPOCH_MESSAGES_MAX, EpochHeader, key_id
-from services.ingest import epochs
-from services.ingest.epochs import EPOCH_LIFE_S, Epochs
+from schemas.sealing import EPOCH_LIFE_S, EPOCH_MESSAGES_MAX, EpochHeader, key_id
+from services.stream import epochs
+from services.stream.epochs import Epochs
 
 pytestmark = pytest.mark.unit
 
@@ -52,7 +52,7 @@ def rows() -> Rows:
 
 
 async def begun(rows: Rows) -> Epochs:
-    made = Epochs(Ed25519PrivateKey.generate())
+    made = Epochs(Ed25519PrivateKey.generate(), INGEST_TYPES)
     await made.refresh(rows)  # type: ignore[arg-type] # the two calls it makes of a pool
     return made
 
@@ -113,4 +113,4 @@ async def test_nothing_is_sealed_that_the_ledger_would_set_aside(rows: Rows, clo
 
 def test_before_the_first_look_nothing_is_sealed() -> None:
     with pytest.raises(StreamAway):
-        Epochs(Ed25519PrivateKey.generate()).current()
+        Epochs(Ed25519PrivateKey.generate(), INGEST_TYPES).current()

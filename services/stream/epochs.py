@@ -1,4 +1,5 @@
-"""The current epoch: which key seals messages now, and whether the ledger will take what this process signs.
+"""The current epoch of a publishing process (ingest, query): which key seals messages now, and whether the ledger will
+take what this process signs.
 
 Invariant: an epoch lives at most EPOCH_LIFE_S and EPOCH_MESSAGES_MAX messages, and no event is accepted while this
 process is known not to be registered: the ledger would set it aside.
@@ -12,12 +13,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 
 from schemas.errors import StreamAway
-from schemas.events import INGEST_TYPES
 from schemas.limits import BATCH_EVENTS_MAX
-from schemas.sealing import EPOCH_MESSAGES_MAX, Epoch, key_id
+from schemas.sealing import EPOCH_LIFE_S, EPOCH_MESSAGES_MAX, Epoch, key_id
 from services.postgres import Pool, named_queries
 
-EPOCH_LIFE_S: Final = 3600
 RETRY_AFTER_S: Final = 30
 # A request takes its epoch once and seals a whole batch with it.
 _SEALED_MAX: Final = EPOCH_MESSAGES_MAX - BATCH_EVENTS_MAX
@@ -28,8 +27,10 @@ STATEMENTS = named_queries(Path(__file__).parent / "sql" / "queries.sql")
 class Epochs:
     """One per process: its counter must never repeat. Used on one event loop."""
 
-    def __init__(self, publisher: Ed25519PrivateKey) -> None:
+    def __init__(self, publisher: Ed25519PrivateKey, types: frozenset[str]) -> None:
+        """`types` are those that the registration must hold before anything is sealed."""
         self._publisher = publisher
+        self._types = types
         self._sealing_key: bytes | None = None
         self._epoch: Epoch | None = None
         # What keeps this process from accepting events; None when nothing does. Read by the readiness probe.
@@ -42,8 +43,10 @@ class Epochs:
         sealing_key = await pool.fetchval(STATEMENTS["current_sealing_key"])
         if types is None:
             self.missing = f"this process's epoch key {key_id(public_key).hex()} is not registered, or was revoked"
-        elif not set(types) >= INGEST_TYPES:
-            self.missing = f"the registration of epoch key {key_id(public_key).hex()} lacks types that ingest accepts"
+        elif not set(types) >= self._types:
+            self.missing = (
+                f"the registration of epoch key {key_id(public_key).hex()} lacks types that this process publishes"
+            )
         elif sealing_key is None:
             self.missing = "there is no sealing key: start a ledger once"
         else:
