@@ -48,11 +48,11 @@ tidy: $(VENV)/.synced-dev ## Check the house rules: sizes, names, dead files, li
 unit: $(VENV)/.synced-dev ## Run the tests that need no server
 	@$(PYTEST) tests/unit tests/vectors tests/property tests/tidy $(ARGS)
 
-# The jars come before the tests, so that a slow line to Maven Central is not a test's time-out.
+# Two processes, because most tests wait for servers; a file's tests stay together. The jars come before the tests, so that a slow line to Maven Central is not a test's time-out.
 test: prerequisites-test lint ## Run everything: lint, and all tests on real Postgres and real Kafka
 	@mkdir -p reports
 	@$(if $(SAYSO_TEST_KAFKA),,$(BIN)/python deploy/kafka/node.py --jars-only >/dev/null)
-	@$(PYTEST) -p tests.tidy.nothing_skipped --nothing-skipped --junitxml=reports/junit.xml --durations=15 $(ARGS)
+	@$(PYTEST) -n 2 --dist loadfile -p tests.tidy.nothing_skipped --nothing-skipped --junitxml=reports/junit.xml --durations=15 $(ARGS)
 
 test-exhaustive: prerequisites-test $(VENV)/.synced-dev ## Run what takes minutes: every single-bit change of a log
 	@$(PYTEST) -m exhaustive tests/exhaustive tests/fault --durations=5 $(ARGS)

@@ -6,22 +6,20 @@ Invariant: whatever is hashed or signed travels as its exact bytes; nothing is r
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final
 
-import orjson
-
-from schemas.canonical import canonical_json, check_depth, check_duplicates, read_strict
 from schemas.checkpoint import Checkpoint, open_checkpoint
-from schemas.errors import Problem, ProofError
+from schemas.errors import MalformedJson, Problem, ProofError
 from schemas.merkle import leaf_hash, verify_inclusion
-from schemas.note import decode_base64, encode_base64, parse_verifier_key
+from schemas.note import VerifierKey, decode_base64, encode_base64, parse_verifier_key
 from schemas.proof import TLOG_PROOF_HEADER, TlogProof, parse_tlog_proof
 from schemas.record import PART_NAMES, SALT_BYTES, PartName, read_entry, verify_commitment
+from schemas.steps import Run, Step
+from schemas.strict_json import read_canonical, read_json, write_json
 
-FORMAT: Final = "sayso-proof/v1"
+PROOF_FORMAT: Final = "sayso-proof/v1"
 # Far above the largest event and notice there can be; a verifier need not read more of a stranger's file.
 PROOF_BYTES_MAX: Final = 16 * 1024 * 1024
 
@@ -57,17 +55,15 @@ class Bundle:
     def json(self) -> bytes:
         """The JSON document, canonical."""
         path = [encode_base64(sibling) for sibling in self.path]
-        return canonical_json(
-            {**self._extra(), "index": self.index, "path": path, "checkpoint": self.checkpoint},
-        )
+        return write_json({**self._extra(), "index": self.index, "path": path, "checkpoint": self.checkpoint})
 
     def tlog_proof(self) -> str:
         """The same as a `.tlog-proof` file."""
-        return TlogProof(self.index, self.path, self.checkpoint, canonical_json(self._extra())).text()
+        return TlogProof(self.index, self.path, self.checkpoint, write_json(self._extra())).text()
 
     def _extra(self) -> dict[str, Any]:
         members: dict[str, Any] = {
-            "format": FORMAT,
+            "format": PROOF_FORMAT,
             "event": self.event,
             "log": {"origin": self.origin, "vkey": self.vkey},
             "entry": self.entry.decode(),
@@ -80,19 +76,6 @@ class Bundle:
         if self.notice is not None:
             members["notice"] = self.notice.decode()
         return members
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One step of a verification: its number, its name, how it ended, and what was seen, without personal data.
-
-    outcome: "ok"; "remark" when it holds with something the reader must know; "failed".
-    """
-
-    number: int
-    name: str
-    outcome: Literal["ok", "remark", "failed"]
-    text: str
 
 
 # --- reading --------------------------------------------------------------------------------------------------
@@ -118,16 +101,13 @@ def parse_bundle(raw: bytes) -> Bundle:
 def _read_object(raw: bytes, expected: frozenset[str]) -> dict[str, Any]:
     """A JSON object with exactly these members; unlike in records, strings may hold newlines (the checkpoint does)."""
     try:
-        value = orjson.loads(raw)
-    except orjson.JSONDecodeError:
+        value, _ = read_json(raw, controls=True)
+    except MalformedJson:
         raise ProofError("not a proof: neither a tlog-proof nor valid JSON") from None
-    try:
-        check_depth(value)
-        check_duplicates(raw, canonical_json(value))
     except Problem as problem:
         raise ProofError(f"the proof is not strict JSON ({problem.slug})") from problem
-    if not isinstance(value, dict) or value.get("format") != FORMAT:
-        raise ProofError(f"not a proof of the format {FORMAT}: use a verifier of the version that made it")
+    if not isinstance(value, dict) or value.get("format") != PROOF_FORMAT:
+        raise ProofError(f"not a proof of the format {PROOF_FORMAT}: use a verifier of the version that made it")
     if not expected <= set(value) <= expected | _OPTIONAL:
         raise ProofError("the proof has unknown members or lacks some: ask for it again")
     return value
@@ -191,32 +171,6 @@ def _disclosed(value: Any) -> tuple[bytes, bytes]:
 # --- verifying ------------------------------------------------------------------------------------------------
 
 
-class _Run:
-    """Numbers the steps, says in an error which one failed, and tells the caller of each as it ends."""
-
-    def __init__(self, done: Callable[[Step], None]) -> None:
-        self._done = done
-        self._number = 0
-
-    @contextmanager
-    def step(self, name: str) -> Iterator[Callable[..., None]]:
-        self._number += 1
-        said: list[str] = []
-        outcome: list[Literal["ok", "remark"]] = ["ok"]
-
-        def say(text: str, *, remark: bool = False) -> None:
-            said.append(text)
-            if remark:
-                outcome[0] = "remark"
-
-        try:
-            yield say
-        except ProofError as error:
-            self._done(Step(self._number, name, "failed", str(error)))
-            raise ProofError(f"step {self._number} ({name}): {error}") from error
-        self._done(Step(self._number, name, outcome[0], "; ".join(said)))
-
-
 def verify_bundle(
     raw: bytes, *, vkey: str | None = None, origin: str | None = None, done: Callable[[Step], None] = lambda _: None
 ) -> Bundle:
@@ -225,16 +179,23 @@ def verify_bundle(
     `vkey` is the log's key as the reader knows it from elsewhere; without it the key in the document is used, which a
     forger could have put there, and the step says so. Raises ProofError that opens with the number of the step.
     """
-    run = _Run(done)
+    run = Run(done)
     # 1. The file is a proof document of this version, read strictly.
     with run.step("document") as say:
         bundle = parse_bundle(raw)
-        say(f"format {FORMAT}, {len(raw)} bytes")
+        say(f"format {PROOF_FORMAT}, {len(raw)} bytes")
     # 2. The key is the one the reader trusts.
     with run.step("key") as say:
         name, key = _trusted_key(bundle, vkey, origin, say)
-    # 3. to 5. A checkpoint under that key covers exactly these bytes at exactly this place.
-    _verify_entry(run, TlogProof(bundle.index, bundle.path, bundle.checkpoint), bundle.entry, name, key)
+    verify_document(run, bundle, name, [key])
+    return bundle
+
+
+def verify_document(run: Run, bundle: Bundle, origin: str, keys: Sequence[VerifierKey]) -> Checkpoint:
+    """Steps 3 to 8, for a document that is read, under the keys that may sign for the log. Raises ProofError."""
+    # 3. to 5. A checkpoint under one of those keys covers exactly these bytes at exactly this place.
+    proof = TlogProof(bundle.index, bundle.path, bundle.checkpoint)
+    checkpoint = _verify_entry(run, proof, bundle.entry, origin, keys)
     # 6. The parts and the digests of the parts kept back are what the entry commits to.
     with run.step("commitment") as say:
         verify_commitment(bundle.entry, bundle.disclosed, bundle.digests)
@@ -251,7 +212,7 @@ def verify_bundle(
     # 8. The notice is the one that the entry names, byte for byte.
     with run.step("notice") as say:
         _verify_notice(bundle, what, say)
-    return bundle
+    return checkpoint
 
 
 def verify_bare_proof(
@@ -261,7 +222,7 @@ def verify_bare_proof(
 
     Returns the checkpoint that covers the entry. Raises ProofError that opens with the number of the step.
     """
-    run = _Run(done)
+    run = Run(done)
     with run.step("document") as say:
         proof = parse_tlog_proof(raw)
         say(f"tlog-proof, {len(raw)} bytes")
@@ -270,10 +231,13 @@ def verify_bare_proof(
     with run.step("key") as say:
         name = parse_verifier_key(vkey).name if origin is None else origin
         say("given by the reader")
-    return _verify_entry(run, proof, entry, name, vkey)
+        key = parse_verifier_key(vkey)
+    return _verify_entry(run, proof, entry, name, [key])
 
 
-def _trusted_key(bundle: Bundle, vkey: str | None, origin: str | None, say: Callable[..., None]) -> tuple[str, str]:
+def _trusted_key(
+    bundle: Bundle, vkey: str | None, origin: str | None, say: Callable[..., None]
+) -> tuple[str, VerifierKey]:
     """Origin and key to verify under; what the document states must agree with what the reader gave."""
     key = parse_verifier_key(bundle.vkey if vkey is None else vkey)
     name = key.name if origin is None else origin
@@ -285,13 +249,13 @@ def _trusted_key(bundle: Bundle, vkey: str | None, origin: str | None, say: Call
         raise ProofError("the proof states another key than the one given: compare both with the published key")
     else:
         say("given by the reader")
-    return name, str(key)
+    return name, key
 
 
-def _verify_entry(run: _Run, proof: TlogProof, entry: bytes, origin: str, vkey: str) -> Checkpoint:
+def _verify_entry(run: Run, proof: TlogProof, entry: bytes, origin: str, keys: Sequence[VerifierKey]) -> Checkpoint:
     # 3. The log has signed the checkpoint.
     with run.step("checkpoint") as say:
-        checkpoint = open_checkpoint(proof.checkpoint, origin, [parse_verifier_key(vkey)])
+        checkpoint = open_checkpoint(proof.checkpoint, origin, keys)
         say(f"signed by {origin}, size {checkpoint.size}")
     # 4. The entry is one of ours, and states the place that the proof is for.
     with run.step("entry") as say:
@@ -310,12 +274,7 @@ def _read_parts(bundle: Bundle) -> dict[str, Any] | None:
     """Insist that disclosed parts are canonical JSON, so that all readers see the same; return `what` or None."""
     what: dict[str, Any] | None = None
     for name, (_, part) in bundle.disclosed.items():
-        try:
-            value, canonical = read_strict(part)
-        except Problem as problem:
-            raise ProofError(f"the part {name!r} is not canonical JSON ({problem.slug})") from problem
-        if not isinstance(value, dict) or canonical != part:
-            raise ProofError(f"the part {name!r} is not a canonical JSON object")
+        value = read_canonical(part, f"the part {name!r}")
         if name == "what":
             what = value
     return what

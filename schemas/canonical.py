@@ -58,10 +58,10 @@ def _parse(raw: bytes) -> Any:
         raise MalformedJson from None
 
 
-def check_depth(value: Any) -> None:
-    """Raise TooDeep if `value` nests more than JSON_DEPTH_MAX levels; iterative, so no input exhausts the stack."""
+def check_depth(value: Any, levels: int = JSON_DEPTH_MAX) -> None:
+    """Raise TooDeep if `value` nests more than that many levels; iterative, so no input exhausts the stack."""
     level = [value] if isinstance(value, (dict, list)) else []
-    for _ in range(JSON_DEPTH_MAX):
+    for _ in range(levels):
         level = [
             child
             for node in level

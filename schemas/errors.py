@@ -2,13 +2,16 @@
 
 SaysoError
 ├── ProofError               a proof, record or bundle that does not verify
-│   └── CheckpointError      a note or checkpoint that is malformed or not signed by a known key
+│   ├── CheckpointError      a note or checkpoint that is malformed or not signed by a known key
+│   └── LogForked            two signed checkpoints of one log that no single history can hold
 ├── SealError                a stream message that cannot be opened or may not be recorded (has a reason)
 ├── StreamError
 │   ├── StreamUnavailable    no transport made the message durable in time
 │   ├── PositionMoved        somebody else recorded this batch: seek again
 │   └── PositionInvalid      a position out of range or of another cluster: an operator must decide
+├── MirrorAway               the place a log is mirrored to does not answer
 ├── LedgerHalted             the database contradicts what was signed: neither record nor sign
+├── KeyProviderAway          whoever holds the root key does not answer: try again
 ├── ConfigurationError       refuse to start
 └── Problem                  answered over HTTP as RFC 9457; each leaf class is one problem type (docs/errors.md)
 """
@@ -26,6 +29,10 @@ class ProofError(SaysoError):
 
 class CheckpointError(ProofError):
     """A signed note or checkpoint is malformed or carries no valid signature of a known key."""
+
+
+class LogForked(ProofError):
+    """One log has signed two checkpoints that contradict each other: both together are the evidence."""
 
 
 class SealError(SaysoError):
@@ -52,8 +59,16 @@ class PositionInvalid(StreamError):
     """The stored position is out of range or belongs to another cluster or topic; see docs/operations.md."""
 
 
+class MirrorAway(SaysoError):
+    """The place a log is mirrored to does not answer; what it shows stays as it is."""
+
+
 class LedgerHalted(SaysoError):
     """The database lacks what was already signed (a restored dump, a lagging replica); see docs/operations.md."""
+
+
+class KeyProviderAway(SaysoError):
+    """The key provider does not answer in time, or says that it cannot now; see docs/operations.md, Change keys."""
 
 
 class ConfigurationError(SaysoError):
@@ -238,9 +253,35 @@ class NotFound(Problem):
     advice = "Check the path; things of other controllers look the same as things that do not exist."
 
 
+class SizeNotPublished(Problem):
+    slug, status, title = "size-not-published", 404, "The log has not published this size"
+    advice = "Ask for sizes up to that of the log's last checkpoint, or ask again in a second."
+
+
+class SecondPersonNeeded(Problem):
+    slug, status, title = "second-person-needed", 409, "A minimal proof is released by two people"
+    advice = "Another person must send the same request with a key of their own; the two then see the proof."
+
+
 class InvalidParameter(Problem):
     slug, status, title = "invalid-parameter", 422, "A query parameter or body member is not valid"
     advice = "Check the parameter that the pointer names against the API description at /docs."
+
+
+class ReceiptIncomplete(Problem):
+    slug, status, title = "receipt-incomplete", 409, "Nobody has stated a value that a receipt must hold"
+    advice = (
+        "The pointer names the field. State it with: sayso controller describe; where it is the notice itself, tie "
+        "the hash that was shown to a published one with: sayso notice match."
+    )
+
+
+class NoConsentStated(Problem):
+    slug, status, title = "no-consent-stated", 409, "The event states no consent that this receipt can carry"
+    advice = (
+        "ISO 27560 receipts are of decisions about consent, Kantara's of consents given alone; ask for the proof of "
+        "any other event."
+    )
 
 
 class NotPublishedYet(Problem):
@@ -256,6 +297,11 @@ class StreamAway(Problem):
 class LedgerAway(Problem):
     slug, status, title = "database-away", 503, "The database does not answer"
     advice = "Ask again after Retry-After."
+
+
+class KeysAway(Problem):
+    slug, status, title = "keys-away", 503, "The keys that open records cannot be used"
+    advice = "Ask again after Retry-After; the operator finds the cause in the log of this service."
 
 
 def problem_types() -> tuple[type[Problem], ...]:

@@ -58,6 +58,23 @@ SERVER_TYPES: Final[frozenset[str]] = BROWSER_TYPES | {
 }
 # What an ingest process's registration lets it publish; the ledger dead-letters anything else under its signature.
 INGEST_TYPES: Final[frozenset[str]] = SERVER_TYPES
+# The same for a query process: what the controller's own people ask for and do.
+QUERY_TYPES: Final[frozenset[str]] = frozenset(
+    {
+        "request.received",
+        "request.verified",
+        "request.paused",
+        "request.resumed",
+        "request.extended",
+        "request.answered",
+        "request.refused",
+        "subject.erased",
+        "hold.placed",
+        "hold.released",
+        "access.read",
+        "access.exported",
+    }
+)
 
 EntryClass = Literal["consent", "notice", "request", "erasure", "access", "system"]
 
@@ -71,6 +88,7 @@ _CLASS_OF_PREFIX: Final[dict[str, EntryClass]] = {
     "subject": "erasure",
     "access": "access",
     "identity": "system",
+    "log": "system",
 }
 
 

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, Literal, NamedTuple
 
-from schemas.canonical import canonical_json, read_strict
-from schemas.errors import Problem, ProofError
+from schemas.canonical import canonical_json
+from schemas.errors import ProofError
+from schemas.strict_json import read_canonical
 
 SALT_BYTES: Final = 32
 REF_BYTES: Final = 16
@@ -178,12 +179,7 @@ _ENTRY_OPTIONAL: Final = frozenset({"notice", "erased", "follows"})
 
 def read_entry(entry: bytes) -> dict[str, Any]:
     """Parse an entry and insist that it is canonical and has the members of this version. Raises ProofError."""
-    try:
-        value, canonical = read_strict(entry)
-    except Problem as problem:
-        raise ProofError(f"the entry is not canonical JSON ({problem.slug})") from problem
-    if not isinstance(value, dict) or canonical != entry:
-        raise ProofError("the entry is not a canonical JSON object")
+    value = read_canonical(entry, "the entry")
     members = set(value)
     if not _ENTRY_MEMBERS <= members <= _ENTRY_MEMBERS | _ENTRY_OPTIONAL or value["v"] != ENTRY_VERSION:
         raise ProofError("the entry does not have the members of version 1")

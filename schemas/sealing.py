@@ -26,6 +26,8 @@ EPOCH_ID_BYTES: Final = 16
 EPOCH_KEY_BYTES: Final = 32
 # One epoch key never seals more than this; AES-GCM counters stay far from their limit.
 EPOCH_MESSAGES_MAX: Final = 2**24
+# Nor for longer, in seconds: a sealing key that was replaced gets nothing new after this.
+EPOCH_LIFE_S: Final = 3600
 
 _VERSION: Final = 1
 _HEADER = struct.Struct(f">B{KEY_ID_BYTES}s{KEY_ID_BYTES}s{EPOCH_ID_BYTES}sQ")

@@ -34,6 +34,8 @@ class DeadLetterReason(StrEnum):
     LOG_UNKNOWN = "log-unknown"
     SITE_UNKNOWN = "site-unknown"
     ID_CONFLICT = "id-conflict"
+    # Counted, never kept: nothing of an erased controller is.
+    CONTROLLER_ERASED = "controller-erased"
 
 
 def source_of(site: str) -> str:

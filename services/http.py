@@ -23,13 +23,24 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from schemas.canonical import read_strict
-from schemas.errors import BodyTooLarge, InvalidParameter, LedgerAway, MalformedJson, NotFound, Problem
+from schemas.errors import (
+    BodyTooLarge,
+    ConfigurationError,
+    InvalidParameter,
+    KeyProviderAway,
+    KeysAway,
+    LedgerAway,
+    MalformedJson,
+    NotFound,
+    Problem,
+)
 from schemas.limits import BODY_BYTES_MAX
 from services.observability import describe, get_logger, render_metrics
 from services.postgres import DATABASE_AWAY
 
 PROBLEM_MEDIA_TYPE: Final = "application/problem+json"
 PROBE_TIMEOUT_S: Final = 2
+KEYS_RETRY_AFTER_S: Final = 10
 DATABASE_RETRY_AFTER_S: Final = 2
 DOCS_PATH: Final = "/docs"
 _NO_TELEMETRY: Final[TelemetryConfig] = {
@@ -91,6 +102,8 @@ def create_service_app(
     app.add_exception_handler(HTTPException, _answer_http)
     for away in DATABASE_AWAY:
         app.add_exception_handler(away, _answer_away)
+    for unusable in (KeyProviderAway, ConfigurationError):
+        app.add_exception_handler(unusable, _answer_keys_away)
     _add_operations(app, registry, probes, remarks or {})
     return app
 
@@ -189,6 +202,12 @@ async def _answer_http(_request: Request, error: Exception) -> Response:
 async def _answer_away(_request: Request, error: Exception) -> Response:
     get_logger().warning("database away", error=type(error).__name__)
     return problem_response(LedgerAway(retry_after_s=DATABASE_RETRY_AFTER_S))
+
+
+async def _answer_keys_away(_request: Request, error: Exception) -> Response:
+    """A key file, or whoever unwraps it, cannot be used now; the log says what to do, the caller cannot."""
+    get_logger().error("keys cannot be used", **describe(error))
+    return problem_response(KeysAway(retry_after_s=KEYS_RETRY_AFTER_S))
 
 
 def unforeseen(error: Exception, request_id: str) -> Response:

@@ -53,6 +53,8 @@ LOG_KEYS: Final[frozenset[str]] = frozenset(
         "size",
         "epoch",
         "publisher",
+        "witness",
+        "authority",
         "sealing_key",
         "language",
         "address",
@@ -84,6 +86,7 @@ _FRAMES_MAX: Final = 12
 # Labels that metrics may carry: few values each, none of them a person's.
 METRIC_LABELS: Final[frozenset[str]] = frozenset(
     {
+        "authority",
         "controller",
         "log",
         "method",
@@ -94,6 +97,7 @@ METRIC_LABELS: Final[frozenset[str]] = frozenset(
         "route",
         "status",
         "transport",
+        "witness",
     }
 )
 

@@ -16,10 +16,30 @@ from pathlib import Path
 import pytest
 
 from tests.support.databases import Database, SchemaTemplate, create_database, drop_database, run_sql
+from tests.support.go_programs import begin_building, remove_builds, share_builds
 from tests.support.kafka import KafkaServer, KillableKafka, make_topic, own_kafka, shared_kafka
 from tests.support.postgres import KillablePostgres, PostgresServer, own_postgres, shared_postgres
+from tests.support.tsa import TimestampAuthority
 
 ROLES = Path(__file__).resolve().parents[1] / "deploy" / "postgres" / "roles.sql"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """With -n, the processes that run tests share the Go programs of the one that hands them out."""
+    if not hasattr(config, "workerinput"):
+        share_builds()
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Begin with what takes longest and needs nobody: a run of the interop tests needs every Go program."""
+    is_first = os.environ.get("PYTEST_XDIST_WORKER", "gw0") == "gw0"
+    if is_first and any("interop" in item.keywords for item in session.items) and not session.config.option.collectonly:
+        begin_building()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        remove_builds()
 
 
 @pytest.fixture(scope="session")
@@ -85,3 +105,10 @@ def killable_kafka() -> Iterator[KillableKafka]:
     broker, end = own_kafka()
     yield broker
     end()
+
+
+@pytest.fixture(scope="session")
+def timestamp_authority(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TimestampAuthority]:
+    """The session's timestamp authority, served over HTTP. Make one of your own to have it misbehave."""
+    with TimestampAuthority(tmp_path_factory.mktemp("timestamp-authority")).served() as authority:
+        yield authority

@@ -5,29 +5,40 @@ It reads only; nothing personal is looked at.
 """
 
 import os
+import shutil
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
 from schemas.checkpoint import Checkpoint, parse_checkpoint
-from schemas.errors import ConfigurationError, SaysoError
+from schemas.errors import ConfigurationError, ProofError, SaysoError
+from schemas.policy import Policy, parse_policy, verify_policy
 from schemas.topics import EVENTS_TOPIC, DeadLetterReason
 from services.cli import admin
-from services.keys import read_secret, sealing_key, signing_key
+from services.keys import check_provider, open_provider, read_secret, signing_key
+from services.ledger.evidence.authorities import read_authorities
 from services.ledger.migrate import pending
+from services.ledger.sealing_keys import SealingKeys
 from services.postgres import Connection, check_durability
 from services.stream.address import kafka_bootstrap
 
 State = Literal["ok", "not ok", "not checked"]
 
 KAFKA_TIMEOUT_S: Final = 10
+# A checkpoint that has waited this long for its quorum is worth a line.
+COSIGNED_WITHIN_S: Final = 60
 _SECRET_FILES: Final = (
     "SAYSO_ROOT_KEY_FILE",
     "SAYSO_EVENT_ID_KEY_FILE",
     "SAYSO_EPOCH_KEY_FILE",
+    "SAYSO_QUERY_EPOCH_KEY_FILE",
     "SAYSO_NOTICE_KEY_FILE",
+    "SAYSO_RECEIPT_KEY_FILE",
 )
+# The key that each publishing service signs its epochs with.
+_EPOCH_KEYS: Final = {"ingest": "SAYSO_EPOCH_KEY_FILE", "query": "SAYSO_QUERY_EPOCH_KEY_FILE"}
 _KEY_FOLDERS: Final = ("SAYSO_LEDGER_KEY_DIR", "SAYSO_CONTROLLER_KEY_DIR", "SAYSO_HIGH_WATER_DIR")
 
 
@@ -44,15 +55,16 @@ class Finding(NamedTuple):
 
 async def examine() -> list[Finding]:
     """All checks, in the order in which one would repair what they find."""
-    findings = [*_key_files()]
+    findings = [*_key_files(), _key_provider(), _timestamps()]
     try:
         async with admin.connect() as connection:
             findings += await _database(connection)
             if not any(finding.subject == "schema" and finding.state != "ok" for finding in findings):
                 findings += [
-                    await _publisher(connection),
+                    *await _publishers(connection),
                     await _sealing_key(connection),
                     *await _logs(connection),
+                    await _witnesses(connection),
                     await _high_water(connection),
                     await _backlog(connection),
                     await _dead_letters(connection),
@@ -95,6 +107,43 @@ def _key_files() -> Iterable[Finding]:
             yield Finding("ok", "key folder", path)
 
 
+class _Provider(NamedTuple):
+    """What a provider is opened with."""
+
+    key_provider: str
+    root_key_file: Path | None
+    vault_token_file: Path | None
+
+
+def _key_provider() -> Finding:
+    """Whether whoever holds the root key wraps and unwraps, for the ledger, which does both."""
+    if "SAYSO_LEDGER_KEY_DIR" not in os.environ:
+        return _unset("key provider", "SAYSO_LEDGER_KEY_DIR")
+    address = os.environ.get("SAYSO_KEY_PROVIDER", "file:")
+    root, token = (os.environ.get(name) for name in ("SAYSO_ROOT_KEY_FILE", "SAYSO_VAULT_TOKEN_FILE"))
+    try:
+        check_provider(open_provider(_Provider(address, Path(root) if root else None, Path(token) if token else None)))
+    except ConfigurationError as error:
+        return Finding("not ok", "key provider", str(error))
+    return Finding("ok", "key provider", f"{address.partition(':')[0]}: wraps and unwraps")
+
+
+def _timestamps() -> Finding:
+    setting = "SAYSO_TIMESTAMP_AUTHORITIES_FILE"
+    path = os.environ.get(setting)
+    if path is None:
+        return _unset("timestamps", setting)
+    try:
+        authorities = read_authorities(Path(path))
+    except ConfigurationError as error:
+        return Finding("not ok", "timestamps", str(error))
+    if shutil.which("openssl") is None:
+        return Finding(
+            "not ok", "timestamps", "openssl is not on the PATH: some authorities' tokens need it, install it"
+        )
+    return Finding("ok", "timestamps", f"asked of {', '.join(authority.name for authority in authorities)}")
+
+
 async def _database(connection: Connection) -> list[Finding]:
     version = connection.get_server_version()
     findings = [
@@ -122,39 +171,45 @@ async def _database(connection: Connection) -> list[Finding]:
     return findings
 
 
-async def _publisher(connection: Connection) -> Finding:
-    path = os.environ.get("SAYSO_EPOCH_KEY_FILE")
-    registered = [bytes(row["public_key"]) for row in await connection.fetch(admin.QUERIES["publishers_at_work"])]
+async def _publishers(connection: Connection) -> list[Finding]:
+    rows = await connection.fetch(admin.QUERIES["publishers_at_work"])
+    return [
+        _publisher(service, setting, [bytes(row["public_key"]) for row in rows if row["service"] == service])
+        for service, setting in _EPOCH_KEYS.items()
+    ]
+
+
+def _publisher(service: str, setting: str, registered: list[bytes]) -> Finding:
+    path = os.environ.get(setting)
+    command = f"sayso key register-publisher --service {service}"
     if not registered:
-        return Finding("not ok", "publisher", "none is registered: run `sayso key register-publisher FILE`")
+        return Finding("not ok", "publisher", f"none of {service} is registered: run `{command} FILE`")
     if path is None:
         return Finding(
-            "ok", "publisher", f"{len(registered)} registered; whether ingest's is one: SAYSO_EPOCH_KEY_FILE"
+            "ok", "publisher", f"{len(registered)} of {service} registered; whether its own is one: {setting}"
         )
     try:
         mine = signing_key(Path(path)).public_key().public_bytes_raw()
     except ConfigurationError as error:
         return Finding("not ok", "publisher", str(error))
     if mine not in registered:
-        return Finding("not ok", "publisher", f"{path} is not registered: run `sayso key register-publisher {path}`")
-    return Finding("ok", "publisher", "the epoch key is registered")
+        return Finding("not ok", "publisher", f"{path} is not registered: run `{command} {path}`")
+    return Finding("ok", "publisher", f"the epoch key of {service} is registered")
 
 
 async def _sealing_key(connection: Connection) -> Finding:
-    published = [bytes(row["public_key"]) for row in await connection.fetch(admin.QUERIES["sealing_keys_at_work"])]
-    if not published:
+    current = await connection.fetchval(admin.QUERIES["sealing_keys_at_work"])
+    if current is None:
         return Finding("not ok", "sealing key", "none is published, so ingest cannot seal: start a ledger")
     folder = os.environ.get("SAYSO_LEDGER_KEY_DIR")
     if folder is None:
-        return Finding("ok", "sealing key", f"{len(published)} published")
+        return Finding("ok", "sealing key", "one is published")
     try:
-        mine = sealing_key(Path(folder) / "sealing.key").public_key().public_bytes_raw()
+        is_here = SealingKeys(Path(folder)).find(current) is not None
     except ConfigurationError as error:
         return Finding("not ok", "sealing key", str(error))
-    if mine not in published:
-        return Finding(
-            "not ok", "sealing key", f"{folder}/sealing.key is not the published one: restore the key folder"
-        )
+    if not is_here:
+        return Finding("not ok", "sealing key", f"the published one is not in {folder}: restore the key folder")
     return Finding("ok", "sealing key", "the ledger holds the published one")
 
 
@@ -170,8 +225,41 @@ async def _logs(connection: Connection) -> list[Finding]:
             )
             findings.append(Finding("not ok", name, text))
         else:
-            findings.append(Finding("ok", name, f"{row['size']} records, all under a signed checkpoint"))
+            keys = " and ".join(str(number) for number in row["keys"])
+            text = f"{row['size']} records, all under a signed checkpoint; key {keys} signs"
+            findings.append(Finding("ok", name, text))
     return findings
+
+
+def _policy(path: Path) -> Policy:
+    try:
+        return parse_policy(path.read_bytes())
+    except OSError:
+        raise ConfigurationError(f"{path} cannot be read: point the setting at the policy file") from None
+
+
+async def _witnesses(connection: Connection) -> Finding:
+    path = os.environ.get("SAYSO_WITNESS_POLICY_FILE")
+    if path is None:
+        return _unset("witnesses", "SAYSO_WITNESS_POLICY_FILE")
+    try:
+        policy = _policy(Path(path))
+    except SaysoError as error:
+        return Finding("not ok", "witnesses", str(error))
+    agreed: dict[str, bool] = {}
+    for row in await connection.fetch(admin.QUERIES["cosigned_checkpoints"], COSIGNED_WITHIN_S):
+        if not policy.accepts_log(row["origin"]) or row["overdue"] is None:
+            continue
+        agreed.setdefault(row["name"], False)
+        if row["note"] is not None and row["size"] >= row["overdue"]:
+            with suppress(ProofError):
+                verify_policy(row["note"], row["origin"], policy)
+                agreed[row["name"]] = True
+    behind = sorted(name for name, met in agreed.items() if not met)
+    if behind:
+        text = f"log {', '.join(behind)}: the last checkpoint lacks the quorum: docs/operations.md, 'Witnesses'"
+        return Finding("not ok", "witnesses", text)
+    return Finding("ok", "witnesses", f"{len(agreed)} logs, each with a quorum of cosignatures")
 
 
 async def _high_water(connection: Connection) -> Finding:

@@ -47,7 +47,7 @@ def restore_check() -> list[tuple[int, bool]]:
     """Apply the erasures that the database lacks; (number, whether there was something to delete) of each."""
     from services.cli.integrity import ledger_settings
     from services.ledger.acting import acting
-    from services.ledger.replaying import replay
+    from services.ledger.erasure.replaying import replay
 
     async def run() -> list[tuple[int, bool]]:
         async with acting(ledger_settings(), appends=False) as ledger, ledger.pool.acquire() as connection:
@@ -59,8 +59,8 @@ def restore_check() -> list[tuple[int, bool]]:
 def erase_controller(name: str) -> int:
     """Erase a whole controller; the number of the erasure."""
     from services.cli.integrity import ledger_settings
-    from services.ledger import controller_erasure
     from services.ledger.acting import acting
+    from services.ledger.erasure import controller as controller_erasure
 
     async def run() -> int:
         async with acting(ledger_settings()) as ledger:

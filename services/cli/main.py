@@ -13,7 +13,7 @@ from typing import Annotated, Final
 import typer
 
 from schemas.errors import ConfigurationError, SaysoError
-from services.cli import controllers, notices, site_keys, sites
+from services.cli import controllers, erasing, logs, notices, rotation, site_keys, sites
 
 EXIT_CHECK_FAILED: Final = 1
 
@@ -28,7 +28,11 @@ app = typer.Typer(
 app.add_typer(controllers.app, name="controller")
 app.add_typer(sites.app, name="site")
 app.add_typer(site_keys.app, name="key")
+site_keys.app.add_typer(rotation.rotate_app, name="rotate")
+site_keys.app.add_typer(rotation.retire_app, name="retire")
 app.add_typer(notices.app, name="notice")
+app.add_typer(logs.app, name="log")
+app.add_typer(erasing.app, name="erasure")
 
 
 @app.command()
@@ -77,19 +81,47 @@ def query() -> None:
 
 
 @app.command()
-def verify(
-    file: Annotated[Path, typer.Argument(help="The proof, as JSON or .tlog-proof.")],
+def verify(  # noqa: PLR0913, PLR0917 - one argument an option
+    file: Annotated[
+        Path | None, typer.Argument(help="A proof, as JSON or .tlog-proof, or a bundle, as zip or folder.")
+    ] = None,
     vkey: Annotated[
-        str | None, typer.Option(help="The log's verifier key, from a source other than the proof.")
+        list[str] | None,
+        typer.Option(help="The log's verifier key, from a source other than the proof; several for --from and --log."),
     ] = None,
     origin: Annotated[str | None, typer.Option(help="The origin of the log you expect.")] = None,
     entry: Annotated[Path | None, typer.Option(help="The entry, for a tlog-proof that does not hold it.")] = None,
+    old: Annotated[Path | None, typer.Option("--from", help="The older of two checkpoints you kept.")] = None,
+    new: Annotated[Path | None, typer.Option("--to", help="The newer of two checkpoints you kept.")] = None,
+    proof: Annotated[Path | None, typer.Option(help="The consistency proof between the two, as JSON.")] = None,
+    log: Annotated[
+        str | None,
+        typer.Option(help="Directory or address of the log: its tiles are the proof; alone, all of it is verified."),
+    ] = None,
+    pinned: Annotated[
+        bool, typer.Option("--pinned", help="With --log alone: no signature line may be by a key not given.")
+    ] = False,
+    keys: Annotated[list[Path] | None, typer.Option(help="Bundle: keys.json of its log, from elsewhere.")] = None,
+    policy: Annotated[Path | None, typer.Option(help="Bundle: the witness policy to hold it to.")] = None,
+    roots: Annotated[Path | None, typer.Option(help="Bundle: roots of timestamp authorities, PEM.")] = None,
+    jwks: Annotated[Path | None, typer.Option(help="The keys that sign receipts, a JWK set.")] = None,
 ) -> None:
-    """Verify a proof of consent, offline; exit 0 only if it holds."""
-    from schemas.verify import report, verify_file
+    """Verify a proof of consent, two checkpoints, or a whole log, offline; exit 0 only if it holds."""
+    from schemas.verify import read_pins, report, verify_file
+    from services.cli.verify import run_growth, run_mirror
 
+    vkeys = vkey or []
+    if old is not None and new is not None and file is None:
+        held = run_growth(old, new, vkeys=vkeys, origin=origin, proof=proof, place=log)
+        raise typer.Exit(0 if held else EXIT_CHECK_FAILED)
+    if log is not None and file is None and old is None and new is None:
+        raise typer.Exit(0 if run_mirror(log, vkeys=vkeys, origin=origin, pinned=pinned) else EXIT_CHECK_FAILED)
+    if file is None or old is not None or new is not None or log is not None:
+        raise typer.BadParameter("give one proof or bundle, or --from and --to, or --log")
     try:
-        steps = verify_file(file, vkey, origin=origin, entry=None if entry is None else entry.read_bytes())
+        pins = read_pins(vkeys[1:], keys or [], policy, roots, jwks)
+        content = None if entry is None else entry.read_bytes()
+        steps = verify_file(file, vkeys[0] if vkeys else None, origin=origin, entry=content, pins=pins)
     except OSError as error:
         raise ConfigurationError(f"cannot read {error.filename}: {error.strerror}") from None
     except ValueError as error:
@@ -99,13 +131,46 @@ def verify(
 
 
 @app.command()
+def publish(
+    log: Annotated[str, typer.Argument(help="The name of the log.")],
+    target: Annotated[str, typer.Argument(help="A directory, or s3://BUCKET/PREFIX.")],
+    follow: Annotated[bool, typer.Option("--follow", help="Go on: mirror every new checkpoint.")] = False,
+) -> None:
+    """Mirror a log to where a static server or a CDN serves it without us; only what is new is written."""
+    from services.cli.publish.run import run_publish
+
+    asyncio.run(run_publish(log, target, follow=follow))
+
+
+@app.command()
 def fsck(
     log: Annotated[str | None, typer.Option(help="Only this log and its controller's notices.")] = None,
+    jobs: Annotated[int, typer.Option(min=1, max=64, help="Processes to check with, side by side.")] = 1,
+    resume: Annotated[
+        Path | None, typer.Option(help="Remember here what is finished; if a run was killed, go on where it was.")
+    ] = None,
+    report: Annotated[Path | None, typer.Option(help="Write the findings here as JSON.")] = None,
 ) -> None:
     """Recompute every log, tree, signature, payload and state from raw rows; exit 1 if anything does not fit."""
     from services.cli.integrity import run_fsck
+    from services.ledger.fsck.check import Run
 
-    raise typer.Exit(0 if run_fsck(log) else EXIT_CHECK_FAILED)
+    raise typer.Exit(0 if run_fsck(Run(log, jobs, resume), report) else EXIT_CHECK_FAILED)
+
+
+@app.command("restore-check")
+def restore_check() -> None:
+    """After a restore, before anything opens the database: erase again whom the backup brought back."""
+    from services.cli.erasing import restore_check as apply_erasures
+
+    applied = apply_erasures()
+    for number, there in applied:
+        print(f"erasure {number}: {'deleted again' if there else 'nothing of it was there'}")
+    print(
+        f"{len(applied)} erasures applied; services may open this database."
+        if applied
+        else "This database has every erasure of the suppression file; services may open it."
+    )
 
 
 @app.command()

@@ -28,6 +28,13 @@ class AccessKeyRole(StrEnum):
     ADMIN = "admin"
 
 
+class Publishing(StrEnum):
+    """The services whose processes publish events."""
+
+    INGEST = "ingest"
+    QUERY = "query"
+
+
 @app.command()
 def create(
     site: Annotated[str | None, typer.Option(help="Site that the key posts events for; with --kind.")] = None,
@@ -91,15 +98,18 @@ def _minute(moment: object) -> str:
 
 @app.command()
 def register_publisher(
-    key_file: Annotated[Path, typer.Argument(help="File of the Ed25519 key that an ingest process signs epochs with.")],
+    key_file: Annotated[Path, typer.Argument(help="File of the Ed25519 key that a process signs its epochs with.")],
+    service: Annotated[
+        Publishing, typer.Option(help="Which service's process it is: it may publish that service's event types.")
+    ] = Publishing.INGEST,
 ) -> None:
-    """Let an ingest process publish: the ledger sets aside what an unregistered key signed."""
+    """Let an ingest or query process publish: the ledger sets aside what an unregistered key signed."""
     from services.cli import admin, registry
     from services.keys import signing_key
 
     async def run() -> str:
         async with admin.connect() as connection:
-            return await registry.register_publisher(connection, signing_key(key_file).public_key())
+            return await registry.register_publisher(connection, signing_key(key_file).public_key(), service.value)
 
     print(f"Publisher {asyncio.run(run())} is registered.")
 

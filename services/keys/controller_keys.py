@@ -6,6 +6,7 @@ wrapped under it.
 
 import fcntl
 import os
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -35,6 +36,7 @@ class ControllerKeys:
         self._provider = provider
         # By the file's name below the directory; a Path a look-up would cost more than the key does.
         self._cache: dict[str, tuple[float, bytes]] = {}
+        self._forgetting: threading.Timer | None = None
 
     def create_identifier_key(self, controller: str) -> bytes:
         """The secret of the controller's identifier names, made at first use (ledger only)."""
@@ -105,7 +107,24 @@ class ControllerKeys:
             raise ConfigurationError(f"cannot read the controller key {path}: {error.strerror}") from None
         key = self._provider.unwrap(name, blob)
         self._cache[name] = (now, key)
+        if self._forgetting is None:
+            self._forget_later()
         return key
+
+    def _forget_later(self) -> None:
+        """Nobody has to ask for a key again for it to leave the memory; one thread waits for all of them."""
+        self._forgetting = threading.Timer(KEY_CACHE_S, self._forget)
+        self._forgetting.daemon = True
+        self._forgetting.start()
+
+    def _forget(self) -> None:
+        self._forgetting = None
+        now = time.monotonic()
+        for name, (since, _) in list(self._cache.items()):
+            if now - since >= KEY_CACHE_S:
+                self._cache.pop(name, None)
+        if self._cache:
+            self._forget_later()
 
 
 @contextmanager

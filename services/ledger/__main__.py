@@ -11,6 +11,7 @@ import uvloop
 from pydantic import ValidationError
 
 from schemas.errors import ConfigurationError
+from services.keys.memory import keep_memory_private
 from services.ledger.service import LedgerService
 from services.ledger.settings import LedgerSettings
 from services.observability import configure_logging, describe, get_logger
@@ -36,6 +37,7 @@ async def serve(settings: LedgerSettings) -> None:
 
 def main() -> int:
     """Exit code: 0 stopped, 78 (EX_CONFIG) refused to start, 70 (EX_SOFTWARE) a bug."""
+    keep_memory_private()
     configure_logging("ledger")
     try:
         settings = LedgerSettings()

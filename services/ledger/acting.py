@@ -10,7 +10,7 @@ from datetime import timedelta
 
 from schemas.errors import ConfigurationError
 from services.keys import ControllerKeys, open_provider, read_secret
-from services.ledger.erasure import Eraser, Terms
+from services.ledger.erasure.subject import Eraser, Terms
 from services.ledger.high_water import HighWater
 from services.ledger.settings import LedgerSettings
 from services.ledger.store import Store

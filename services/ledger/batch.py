@@ -18,9 +18,9 @@ from schemas.ranking import Decided, decided_by
 from schemas.topics import DeadLetterReason
 from services.keys import ControllerKeys, content_mac
 from services.ledger.appending import Appending, Edge, LogId
-from services.ledger.dockets import closed_docket
-from services.ledger.erasure import Eraser, append_declarations, log_of
-from services.ledger.erasure_store import ErasureStore
+from services.ledger.erasure.dockets import closed_docket
+from services.ledger.erasure.store import ErasureStore
+from services.ledger.erasure.subject import Eraser, append_declarations, log_of
 from services.ledger.opening import ERASED, Opened, SetAside
 from services.ledger.projection import project
 from services.ledger.registry import Log

@@ -11,7 +11,7 @@ from uuid import UUID
 import asyncpg
 
 from schemas.errors import ConfigurationError
-from services.keys import ControllerKeys, read_secret
+from services.keys import ControllerKeys, open_provider, read_secret
 from services.ledger.fsck.findings import Pace, Progress
 from services.ledger.projection import project
 from services.ledger.settings import LedgerSettings
@@ -28,7 +28,7 @@ async def rebuild(settings: LedgerSettings, *, progress: Progress) -> int:
     progress: called with (what, done, total) about once a second.
     Raises ConfigurationError, or ProofError if a payload does not open: then run fsck first.
     """
-    keys = ControllerKeys(settings.controller_key_dir, read_secret(settings.root_key_file))
+    keys = ControllerKeys(settings.controller_key_dir, open_provider(settings))
     event_id_key = read_secret(settings.event_id_key_file)
     try:
         pool = await create_pool(

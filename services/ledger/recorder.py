@@ -15,7 +15,7 @@ from schemas.errors import PositionInvalid, PositionMoved, StreamUnavailable
 from services.keys import ControllerKeys
 from services.ledger.appending import Edge, LogClosed, LogId, LogNotOpen
 from services.ledger.batch import DO_AGAIN, POISON, Counts, Recording
-from services.ledger.erasure import Eraser
+from services.ledger.erasure.subject import Eraser
 from services.ledger.high_water import HighWater
 from services.ledger.metrics import LedgerMetrics
 from services.ledger.opening import Opened, Opener, SetAside

@@ -14,24 +14,24 @@ import asyncpg
 from schemas.errors import ConfigurationError, KeyProviderAway, LedgerHalted, StreamUnavailable
 from services.keys import ControllerKeys, SigningKeys, check_provider, open_provider, read_secret
 from services.ledger.acting import make_eraser
-from services.ledger.authorities import read_authorities
 from services.ledger.checkpoints import Checkpoints
-from services.ledger.declaring import Declarations
-from services.ledger.erasure import Eraser
+from services.ledger.erasure.declaring import Declarations
+from services.ledger.erasure.housekeeping import House, keep_house
+from services.ledger.erasure.replaying import replay
+from services.ledger.erasure.subject import Eraser
+from services.ledger.evidence.authorities import read_authorities
+from services.ledger.evidence.timestamps import LOOK_S, Timestamps
+from services.ledger.evidence.witnesses import Witnesses, load_policy, show_all
 from services.ledger.high_water import HighWater
-from services.ledger.housekeeping import House, keep_house
 from services.ledger.metrics import LedgerMetrics
 from services.ledger.migrate import pending
 from services.ledger.opening import Opener
 from services.ledger.recorder import APPLICATION, STALLED_S, Recorder, Writing
 from services.ledger.registry import Registry
 from services.ledger.relay import Relay
-from services.ledger.replaying import replay
 from services.ledger.sealing_keys import SealingKeys, open_sealing_keys, tend_sealing_keys
 from services.ledger.settings import LedgerSettings
 from services.ledger.store import Store
-from services.ledger.timestamps import LOOK_S, Timestamps
-from services.ledger.witnesses import Witnesses, load_policy, show_all
 from services.observability import describe, get_logger
 from services.postgres import DATABASE_AWAY, Connection, Pool, create_pool
 from services.stream.address import kafka_bootstrap, make_sources

@@ -9,10 +9,12 @@ import uvloop
 from pydantic import ValidationError
 
 from schemas.errors import ConfigurationError
+from services.keys.memory import keep_memory_private
 from services.observability import configure_logging, describe, get_logger
 from services.postgres import DATABASE_AWAY, create_pool
 from services.query.app import create_app
 from services.query.settings import QuerySettings
+from services.suppression import Suppression
 
 
 async def serve(settings: QuerySettings) -> None:
@@ -20,7 +22,11 @@ async def serve(settings: QuerySettings) -> None:
     app = create_app(settings)
     # A database that must not be used is found before the port is taken, and said in one line.
     pool = await create_pool(
-        settings.database_url.get_secret_value(), role="sayso_query", size=1, application="sayso query"
+        settings.database_url.get_secret_value(),
+        role="sayso_query",
+        size=1,
+        application="sayso query",
+        on_connect=Suppression(settings.suppression_dir).check,
     )
     await pool.close()
     config = uvicorn.Config(
@@ -40,6 +46,7 @@ async def serve(settings: QuerySettings) -> None:
 
 def main() -> int:
     """Exit code: 0 stopped, 75 (EX_TEMPFAIL) no database yet, 78 (EX_CONFIG) refused to start."""
+    keep_memory_private()
     configure_logging("query")
     try:
         settings = QuerySettings()

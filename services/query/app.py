@@ -7,33 +7,56 @@ from typing import Any, TypedDict
 from fastapi import FastAPI, Request
 from prometheus_client import CollectorRegistry
 
+from schemas.events import QUERY_TYPES
 from services.http import create_service_app
-from services.keys import ControllerKeys, read_secret
+from services.keys import ControllerKeys, open_provider, read_secret, signing_key
 from services.observability import counter
-from services.postgres import create_pool
-from services.query import routes
+from services.postgres import Pool, create_pool
+from services.query import log_routes, routes
+from services.query.asking import asking
 from services.query.auth import AccessKeys, name_roles
+from services.query.bundles import routes as bundle_routes
+from services.query.bundles.bundles import Bundles
+from services.query.bundles.certificates import Certificates
+from services.query.bundles.trust import Trust
 from services.query.decisions import Decisions
+from services.query.erasure import routes as erasure_routes
+from services.query.erasure.erasures import Erasures
+from services.query.erasure.minimal_proofs import MinimalProofs
 from services.query.proofs import Proofs
 from services.query.published import PublishedLogs
+from services.query.receipts import Receipts
 from services.query.settings import QuerySettings
 from services.query.store import Store
+from services.stream.address import kafka_bootstrap
+from services.stream.epochs import Epochs
+from services.suppression import Suppression
 
 
 class State(TypedDict):
     """What a route finds in `request.state`."""
 
+    pool: Pool
     store: Store
     access_keys: AccessKeys
     subjects: Decisions
     proofs: Proofs
+    receipts: Receipts
+    epochs: Epochs
+    erasures: Erasures
+    minimal_proofs: MinimalProofs
     published: PublishedLogs
+    bundles: Bundles
 
 
 def create_app(settings: QuerySettings) -> FastAPI:
     """The app. Raises ConfigurationError when a key file is missing or unsafe; connects only when it starts."""
-    controller_keys = ControllerKeys(settings.controller_key_dir, read_secret(settings.root_key_file))
+    controller_keys = ControllerKeys(settings.controller_key_dir, open_provider(settings))
     event_id_key = read_secret(settings.event_id_key_file)
+    epochs = Epochs(signing_key(settings.query_epoch_key_file), QUERY_TYPES)
+    kafka_bootstrap(settings.stream)
+    receipt_key = signing_key(settings.receipt_key_file)
+    trust = Trust.read(settings.witness_policy_file, settings.timestamp_authorities_file)
     registry = CollectorRegistry()
     tiles_read = counter(registry, "sayso_query_tiles_total", "Hash tiles used, by where they came from", ("outcome",))
 
@@ -44,16 +67,30 @@ def create_app(settings: QuerySettings) -> FastAPI:
             role="sayso_query",
             size=settings.query_pool_size,
             application="sayso query",
+            on_connect=Suppression(settings.suppression_dir).check,
         )
-        async with pool:
+        async with pool, asking(settings.stream, settings.events_topic, pool, epochs, event_id_key) as stream:
             store = Store(pool)
             published = PublishedLogs(store, tiles_read)
+            proofs = Proofs(store, controller_keys, event_id_key, published)
+            subjects = Decisions(store, controller_keys, event_id_key)
+            receipts = Receipts(store, proofs, receipt_key)
+            erasures = Erasures(pool, controller_keys, event_id_key, stream)
+            certificates = Certificates(pool, erasures, receipts)
             state = State(
+                pool=pool,
                 store=store,
                 access_keys=AccessKeys(store),
-                subjects=Decisions(store, controller_keys, event_id_key),
-                proofs=Proofs(store, controller_keys, event_id_key, published),
+                subjects=subjects,
+                proofs=proofs,
+                receipts=receipts,
+                epochs=epochs,
+                erasures=erasures,
+                minimal_proofs=MinimalProofs(pool, controller_keys, published),
                 published=published,
+                bundles=Bundles(
+                    pool, controller_keys, event_id_key, published, subjects, certificates, receipts, trust
+                ),
             )
             yield dict(state)
 
@@ -63,11 +100,26 @@ def create_app(settings: QuerySettings) -> FastAPI:
         lifespan=lifespan,
         registry=registry,
         probes={"database": _database},
+        # Without it nobody can be erased, but answers and proofs go on.
+        remarks={"registration": _registration},
     )
-    for router in (routes.subjects, routes.proofs, routes.logs):
+    for router in (
+        routes.subjects,
+        routes.proofs,
+        log_routes.logs,
+        erasure_routes.erasures,
+        erasure_routes.minimal_proofs,
+        bundle_routes.bundles,
+    ):
         name_roles(router)
         app.include_router(router)
     return app
+
+
+async def _registration(request: Request) -> str | None:
+    await request.state.epochs.refresh(request.state.pool)
+    missing: str | None = request.state.epochs.missing
+    return missing
 
 
 async def _database(request: Request) -> str | None:

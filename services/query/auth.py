@@ -37,11 +37,12 @@ _BEARER = re.compile(r"[Bb]earer +(?P<key>ak_[0-9A-Za-z]{1,64})_(?P<secret>[0-9A
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """A verified key: whose it is and what it opens."""
+    """A verified key: whose it is and what it opens. `key` is its public name, without the secret."""
 
     controller: int
     controller_name: str
     role: Role
+    key: str
 
     @property
     def parts(self) -> tuple[PartName, ...]:
@@ -76,7 +77,7 @@ class AccessKeys:
         if row is None:
             self._cache.pop(access_key, None)
             return None
-        caller = Caller(row["controller"], row["controller_name"], row["role"])
+        caller = Caller(row["controller"], row["controller_name"], row["role"], access_key)
         self._cache[access_key] = (now, caller, row["secret_sha256"])
         return caller, row["secret_sha256"]
 
@@ -113,6 +114,8 @@ ANY_ROLE: Final = Needs(*ROLES)
 KNOWS_IDENTIFIERS: Final = Needs("reader", "dpo", "admin")
 # Everything ever recorded of a person: a system that asks "may I?" has `status` for that.
 READS_HISTORY: Final = Needs("dpo", "auditor", "admin")
+# Acts for the controller: has a person erased, closes a docket, asks for what an erasure kept.
+ACTS: Final = Needs("dpo", "admin")
 PUBLIC: Final = Public()
 
 

@@ -8,17 +8,19 @@ import binascii
 import struct
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from schemas.errors import InvalidParameter
-from schemas.events import Identifier, Name, Time, parse_time
+from schemas.events import Identifier, Name, Text, Time, parse_time
 from schemas.record import PART_NAMES, PartName
 from services.query.decisions import Moment
+from services.query.receipts import ReceiptForm
 
 PAGE_MAX: Final = 500
 PAGE_DEFAULT: Final = 100
+BUNDLE_MAX: Final = 100
 _CURSOR: Final = struct.Struct(">iq")
 _FIRST_PLACE: Final = (0, -1)
 
@@ -31,6 +33,27 @@ class LookupBody(_Closed):
     """An identifier travels in the body only: addresses stand in logs."""
 
     identifier: Identifier
+
+
+class ReplyTo(_Closed):
+    """Where a person is told that it is done; kept in the docket alone, until that is closed."""
+
+    channel: Literal["email", "phone", "post"]
+    address: Text
+
+
+class ErasureBody(_Closed):
+    ground: Annotated[
+        Literal["17(1)(a)", "17(1)(b)", "17(1)(c)", "17(1)(d)", "17(1)(e)", "17(1)(f)"],
+        Field(description="The ground of GDPR Art. 17(1) that the erasure rests on."),
+    ]
+    reply_to: ReplyTo | None = None
+
+
+class ReleaseBody(_Closed):
+    reason: Annotated[
+        Text | None, Field(description="Why the proof is needed; the first of the two must say it. Names nobody.")
+    ] = None
 
 
 class MomentParameters(_Closed):
@@ -56,6 +79,11 @@ class HistoryParameters(_Closed):
         return _FIRST_PLACE if self.cursor is None else decode_cursor(self.cursor)
 
 
+class BundleParameters(HistoryParameters):
+    # Each record is a page of the report or more, and drawing it takes about 10 ms.
+    limit: Annotated[int, Field(ge=1, le=BUNDLE_MAX, description="Records a bundle at most.")] = BUNDLE_MAX
+
+
 class ProofParameters(_Closed):
     disclose: Annotated[
         str | None,
@@ -70,6 +98,13 @@ class ProofParameters(_Closed):
             return None
         named = self.disclose.split(",")
         return frozenset(name for name in PART_NAMES if name in named)
+
+
+class ReceiptParameters(ProofParameters):
+    form: Annotated[
+        ReceiptForm,
+        Field(alias="format", description="ISO/IEC TS 27560:2023, or the Kantara receipt of version 1.1."),
+    ] = "iso27560"
 
 
 def _time(text: str | None) -> datetime | None:

@@ -11,6 +11,7 @@ from schemas.errors import NotFound, NotPublishedYet, RoleNotAllowed
 from schemas.record import PartName, read_entry
 from services.keys import ControllerKeys, event_mac
 from services.query.auth import Caller
+from services.query.log_keys import stated_vkey
 from services.query.payloads import disclose, subject_cipher
 from services.query.published import PublishedLogs, last_checkpoint
 from services.query.store import Store
@@ -31,8 +32,8 @@ class Proofs:
         """The proof document of an event, disclosing the parts wanted, or all that the role may see.
 
         Raises RoleNotAllowed, NotFound, NotPublishedYet; ProofError when stored rows contradict each other.
-        1. Find the record by the event's dedupe name; 2. take the last checkpoint, which must cover it; 3. read the
-        path; 4. open the parts; 5. add the notice that the entry names.
+        1. Find the record by the event's dedupe name; 2. take the last checkpoint, which must cover it, and a
+        key that signed it; 3. read the path; 4. open the parts; 5. add the notice that the entry names.
         """
         if wanted is not None and not set(wanted) <= set(caller.parts):
             raise RoleNotAllowed
@@ -45,6 +46,7 @@ class Proofs:
             checkpoint = await last_checkpoint(reader, log)
             if checkpoint is None or checkpoint.size <= index:
                 raise NotPublishedYet(retry_after_s=RETRY_AFTER_S)
+            vkey = await stated_vkey(reader, row, checkpoint.note, checkpoint.size)
             path = await self._published.inclusion(reader, log, index, checkpoint.size)
             cipher = subject_cipher(self._keys, caller.controller_name, row)
             parts = disclose(cipher, row, caller.parts if wanted is None else wanted)
@@ -55,7 +57,7 @@ class Proofs:
         return Bundle(
             event=str(event_id),
             origin=row["origin"],
-            vkey=row["vkey"],
+            vkey=vkey,
             index=index,
             entry=row["entry"],
             path=path,

@@ -1,5 +1,6 @@
 """The routes of query. Each names its roles by its dependency and calls one service; nothing is decided here."""
 
+from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated, Any, Final
 from uuid import UUID
@@ -9,18 +10,17 @@ from fastapi import APIRouter, Depends, Query, Request
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from schemas.errors import NotFound, ProofError
-from schemas.note import parse_verifier_key
 from schemas.record import format_time
-from schemas.tiles import parse_tile_path
 from services.http import read_model
 from services.query.auth import ANY_ROLE, KNOWS_IDENTIFIERS, PUBLIC, READS_HISTORY, Caller
+from services.query.bundles.routes import PDF, ZIP, bundle_response
 from services.query.decisions import describe
 from services.query.parameters import (
     HistoryParameters,
     LookupBody,
     MomentParameters,
     ProofParameters,
+    ReceiptParameters,
     StatusParameters,
     encode_cursor,
     preferred,
@@ -29,23 +29,32 @@ from services.query.parameters import (
 JSON: Final = "application/json"
 TLOG_PROOF: Final = "application/vnd.c2sp.tlog-proof"
 TEXT: Final = "text/plain"
-# The name of a tile says which bytes it holds, for ever; the checkpoint is new every second.
-IMMUTABLE: Final = "public, max-age=31536000, immutable"
-FRESH: Final = "public, max-age=1"
+JOSE: Final = "application/jose"
+JWK_SET: Final = "application/jwk-set+json"
+# A key is replaced rarely; a reader with an old set meets a kid that it lacks, and fetches anew.
+JWKS_CACHED: Final = "public, max-age=300"
 
 subjects = APIRouter(tags=["subjects"])
 proofs = APIRouter(tags=["proofs"])
-logs = APIRouter(tags=["logs"])
 
 _LOOKUP_BODY: Final = {"requestBody": {"required": True, "content": {JSON: {"schema": LookupBody.model_json_schema()}}}}
 _PROOF_RESPONSE: Final = {
-    "description": "The proof document (docs/proof-format.md)",
-    "content": {JSON: {}, TLOG_PROOF: {}, TEXT: {}},
+    "description": "The proof document (docs/proof-format.md), or a proof bundle (docs/bundle-format.md)",
+    "content": {JSON: {}, TLOG_PROOF: {}, TEXT: {}, ZIP: {}, PDF: {}},
+}
+_RECEIPT_RESPONSE: Final = {
+    "description": "The receipt as a JWS, or that with its claims (docs/proof-format.md, Receipts)",
+    "content": {JOSE: {}, JSON: {}},
 }
 
 
 def _json(value: Any) -> Response:
     return Response(orjson.dumps(value), media_type=JSON)
+
+
+def _erased(erased_at: datetime | None) -> dict[str, str]:
+    """What is said of a subject that was erased, instead of that there is none."""
+    return {} if erased_at is None else {"erased_at": format_time(erased_at)}
 
 
 @subjects.post("/v1/subjects/lookup", openapi_extra=_LOOKUP_BODY)
@@ -71,6 +80,7 @@ async def consents(
             "at": format_time(state.at),
             "known_at": format_time(state.known_at),
             "decisions": [describe(judged) for judged in state.judged],
+            **_erased(state.erased_at),
         }
     )
 
@@ -90,6 +100,7 @@ async def status(
         "purpose": asked.purpose,
         "at": format_time(state.at),
         "known_at": format_time(state.known_at),
+        **_erased(state.erased_at),
     }
     if judged is None:
         reason = "erased" if state.lost else "never_asked"
@@ -105,9 +116,10 @@ async def history(
     caller: Annotated[Caller, Depends(READS_HISTORY)],
 ) -> Response:
     """Every record of a subject in the order of their places; an auditor does not see `who`."""
-    records, more = await request.state.subjects.history(caller, subject, page.after(), page.limit)
-    following = None if more is None else encode_cursor(more)
-    return _json({"subject": str(subject), "records": records, "next": following})
+    found = await request.state.subjects.history(caller, subject, page.after(), page.limit)
+    following = None if found.more is None else encode_cursor(found.more)
+    answer = {"subject": str(subject), "records": found.records, "next": following}
+    return _json({**answer, **_erased(found.erased_at)})
 
 
 @proofs.get("/v1/events/{event}/proof", responses={200: _PROOF_RESPONSE})
@@ -117,56 +129,43 @@ async def proof(
     asked: Annotated[ProofParameters, Query()],
     caller: Annotated[Caller, Depends(ANY_ROLE)],
 ) -> Response:
-    """The proof of one event, as JSON or as a C2SP tlog-proof by Accept.
+    """The proof of one event by Accept: JSON, a C2SP tlog-proof, a bundle with all that verifies it, or its report.
 
     A reader is shown `what`, an auditor `what` and `context`, the controller's own people every part.
     """
-    media_type = preferred(request.headers.get("accept"), (JSON, TLOG_PROOF, TEXT))
+    media_type = preferred(request.headers.get("accept"), (JSON, TLOG_PROOF, TEXT, ZIP, PDF))
     if media_type is None:
         raise HTTPException(HTTPStatus.NOT_ACCEPTABLE)
+    if media_type in {ZIP, PDF}:
+        made = await request.state.bundles.event(caller, event, asked.parts())
+        return bundle_response(made, media_type, f"event-{event}")
     bundle = await request.state.proofs.bundle(caller, event, asked.parts())
     content = bundle.json() if media_type == JSON else bundle.tlog_proof()
     return Response(content, media_type=media_type, headers={"vary": "accept"})
 
 
-@logs.get("/logs/{log}/checkpoint", dependencies=[Depends(PUBLIC)])
-async def checkpoint(request: Request, log: str) -> Response:
-    """The last signed checkpoint (C2SP tlog-checkpoint)."""
-    last = await request.state.published.checkpoint(log)
-    return Response(last.note, headers={"cache-control": FRESH}, media_type=TEXT)
+@proofs.get("/v1/events/{event}/receipt", responses={200: _RECEIPT_RESPONSE})
+async def receipt(
+    request: Request,
+    event: UUID,
+    asked: Annotated[ReceiptParameters, Query()],
+    caller: Annotated[Caller, Depends(ANY_ROLE)],
+) -> Response:
+    """The receipt of a decision about consent, as a JWS (RFC 7515) or with its claims as JSON by Accept.
 
-
-@logs.get("/logs/{log}/vkey", dependencies=[Depends(PUBLIC)])
-async def verifier_key(request: Request, log: str) -> Response:
-    """The log's verifier key (C2SP signed-note)."""
-    known = await request.state.published.log(log)
-    return Response(f"{known.vkey}\n", media_type=TEXT)
-
-
-@logs.get("/logs/{log}/{path:path}", dependencies=[Depends(PUBLIC)])
-async def tile(request: Request, log: str, path: str) -> Response:
-    """A hash tile or an entry bundle (C2SP tlog-tiles)."""
-    if not request.scope["path"].endswith(f"/{path}"):
-        raise NotFound  # the router's pattern lets a newline at the end pass unseen
-    try:
-        wanted = parse_tile_path(path)
-    except ProofError:
-        raise NotFound from None
-    content = await request.state.published.tile(log, wanted)
-    return Response(content, headers={"cache-control": IMMUTABLE}, media_type="application/octet-stream")
-
-
-@logs.get("/keys", dependencies=[Depends(PUBLIC)])
-async def keys(request: Request, log: Annotated[str, Query(max_length=63)]) -> Response:
-    """The keys that sign for one log, to compare with the key in a proof. There is no list of all logs: it would name
-    every controller.
+    It holds the proof of its record with the decision and, for the controller's own people, the identifiers; the
+    circumstances only where `disclose` names them.
     """
-    known = await request.state.published.log(log)
-    key = parse_verifier_key(known.vkey)
-    return _json(
-        {
-            "log": known.name,
-            "origin": known.origin,
-            "keys": [{"signs": "checkpoints", "vkey": known.vkey, "key_id": key.key_id.hex(), "type": key.kind.value}],
-        }
-    )
+    media_type = preferred(request.headers.get("accept"), (JOSE, JSON))
+    if media_type is None:
+        raise HTTPException(HTTPStatus.NOT_ACCEPTABLE)
+    made = await request.state.receipts.of_event(caller, event, asked.form, asked.parts())
+    content = made.jws if media_type == JOSE else orjson.dumps({"receipt": made.jws, "claims": made.claims})
+    return Response(content, media_type=media_type, headers={"vary": "accept"})
+
+
+@proofs.get("/.well-known/jwks.json", dependencies=[Depends(PUBLIC)])
+async def receipt_keys(request: Request) -> Response:
+    """The public key that receipts are signed under, as a JWK set (RFC 7517)."""
+    keys = orjson.dumps(request.state.receipts.jwks())
+    return Response(keys, headers={"cache-control": JWKS_CACHED}, media_type=JWK_SET)

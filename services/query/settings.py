@@ -6,6 +6,8 @@ from typing import Annotated
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from schemas.topics import EVENTS_TOPIC
+
 
 class QuerySettings(BaseSettings):
     """Settings of `sayso query`, from the environment with the prefix SAYSO_."""
@@ -21,21 +23,43 @@ class QuerySettings(BaseSettings):
             )
         ),
     ]
-    root_key_file: Annotated[
-        Path,
+    key_provider: Annotated[
+        str,
         Field(
             description=(
-                "File (mode 600, 32 bytes) that unwraps controller keys. Danger: lost, every payload is unreadable "
-                "for good."
+                "Who holds the root key: 'file:', 'vault://HOST:PORT/MOUNT' (Transit, over TLS but on loopback) or "
+                "'aws-kms:ALIAS-OR-KEY-ID'. Danger: the same as the ledger's; another one cannot unwrap anything."
             )
         ),
-    ]
+    ] = "file:"
+    vault_token_file: Annotated[
+        Path | None,
+        Field(description="File (mode 600) with the token for Vault; read at every request. Only for 'vault:'."),
+    ] = None
+    root_key_file: Annotated[
+        Path | None,
+        Field(
+            description=(
+                "File (mode 600, 32 bytes) that unwraps controller keys; needed with 'file:'. Danger: lost, every "
+                "payload is unreadable for good."
+            )
+        ),
+    ] = None
     event_id_key_file: Annotated[
         Path,
         Field(
             description=(
                 "File (mode 600, 32 bytes) that names event ids. Danger: changed, old ids are no longer recognised "
                 "as duplicates."
+            )
+        ),
+    ]
+    suppression_dir: Annotated[
+        Path,
+        Field(
+            description=(
+                "Directory of the suppression file, which the ledger writes. Danger: with an older copy of it a "
+                "restored database shows people who were erased."
             )
         ),
     ]
@@ -48,6 +72,55 @@ class QuerySettings(BaseSettings):
             )
         ),
     ]
+    receipt_key_file: Annotated[
+        Path,
+        Field(
+            description=(
+                "File (mode 600, 32 bytes) of the Ed25519 key that signs receipts. Danger: changed, receipts made "
+                "before verify only for those who kept the old public key."
+            )
+        ),
+    ]
+    query_epoch_key_file: Annotated[
+        Path,
+        Field(
+            description=(
+                "File (mode 600, 32 bytes) of the Ed25519 key that signs this process's epoch headers. Its public half "
+                "must be registered as a publisher of query; without that nobody can be erased, and answers go on."
+            )
+        ),
+    ]
+    stream: Annotated[
+        str,
+        Field(
+            description="'inbox:' (no broker) or 'kafka://host:port[,host:port]'. The inbox is drained in both cases."
+        ),
+    ] = "inbox:"
+    events_topic: Annotated[
+        str,
+        Field(
+            description="Kafka topic of sealed events. Danger: another name means other positions; events of the "
+            "old one stay unread."
+        ),
+    ] = EVENTS_TOPIC
+    witness_policy_file: Annotated[
+        Path | None,
+        Field(
+            description=(
+                "File in C2SP tlog-policy form that names the witnesses to ask, with their submission prefixes, and "
+                "the quorum. Without it none is asked."
+            )
+        ),
+    ] = None
+    timestamp_authorities_file: Annotated[
+        Path | None,
+        Field(
+            description=(
+                "YAML file that names the RFC 3161 authorities to ask: name, url, roots, and perhaps policy. "
+                "Without it none is asked. The same for all ledgers."
+            )
+        ),
+    ] = None
     query_host: Annotated[
         str,
         Field(description="Address to listen on. Danger: TLS is the balancer's; never the Internet directly."),

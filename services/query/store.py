@@ -5,6 +5,7 @@ Invariant: nothing but access keys and public log names is looked up outside a c
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
@@ -33,6 +34,10 @@ class Store:
     async def log(self, name: str) -> Row | None:
         """controller, log, origin, vkey."""
         return await self._pool.fetchrow(_QUERIES["find_log"], name)
+
+    async def publishers(self) -> list[Row]:
+        """service, public_key of every process that may publish, the same for all controllers."""
+        return await self._pool.fetch(_QUERIES["publishers"])
 
     async def ready(self) -> None:
         await self._pool.fetchval(_QUERIES["ready"])
@@ -69,6 +74,11 @@ class Reader:
         """wrapped_key, key_epoch, lost."""
         return await self._row("subject", subject)
 
+    async def erased_at(self, subject: UUID) -> datetime | None:
+        """When the subject was erased, None if it was not."""
+        row = await self._row("erased_at", subject)
+        return None if row is None else row["erased_at"]
+
     async def state(self, subject: UUID) -> list[Row]:
         """purpose, legal_basis, decision, rank, event, received_at, log, origin, index, nonce, what."""
         return await self._rows("state", subject)
@@ -101,9 +111,17 @@ class Reader:
         row = await self._row("notice_content", notice)
         return None if row is None else bytes(row["content"])
 
+    async def receipt_facts(self, origin: str, index: int) -> Row | None:
+        """Details of the controller; subject, NULL where the record has none."""
+        return await self._row("receipt_facts", origin, index)
+
     async def last_checkpoint(self, log: int) -> Row | None:
         """size, note."""
         return await self._row("last_checkpoint", log)
+
+    async def log_keys(self, log: int) -> list[Row]:
+        """number, vkey, statement, made_at, ends_at, in the order of their numbers."""
+        return await self._rows("log_keys", log)
 
     async def tiles(self, log: int, wanted: Sequence[tuple[int, int, int]]) -> dict[tuple[int, int, int], bytes]:
         """(level, tile, width) -> that many hashes, for the tiles that exist."""

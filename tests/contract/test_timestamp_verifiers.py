@@ -18,8 +18,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from schemas.errors import ProofError
 from schemas.timestamp import read_roots, verify_timestamp
-from services.ledger.authorities import Authority
-from services.ledger.timestamp_check import UnreadableByClient, client_agrees, openssl_agrees
+from services.ledger.evidence.authorities import Authority
+from services.ledger.evidence.timestamp_check import UnreadableByClient, client_agrees, openssl_agrees
 from tests.support.tsa import TimestampAuthority
 from tests.support.tsa_tokens import Identity, Recipe, der, issue, oid, sequence, write_token
 

@@ -20,7 +20,7 @@ from schemas.merkle import leaf_hash, root_of
 from schemas.note import log_key, parse_verifier_key
 from schemas.policy import PolicyWitness, parse_policy, verify_policy
 from schemas.vectors.generate import HERE as VECTORS
-from services.ledger.witness_client import (
+from services.ledger.evidence.witness_client import (
     ANSWER_BYTES_MAX,
     Answer,
     Outcome,
@@ -195,7 +195,7 @@ class TestAnswers:
             assert (await ask(client, 3, 4)) == Answer(Outcome.WRONG_ANSWER)
 
     async def test_a_slow_witness_is_given_up(self, stand_in: StandInWitness, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("services.ledger.witness_client.ANSWER_S", 0.2)
+        monkeypatch.setattr("services.ledger.evidence.witness_client.ANSWER_S", 0.2)
         stand_in.quick.clear()
         async with asking(stand_in) as client:
             assert await ask(client, 0, 3) == Answer(Outcome.UNAVAILABLE)

@@ -11,8 +11,8 @@ from typing import Any
 from schemas.note import parse_verifier_key
 from services.keys import SigningKeys
 from services.keys.file_provider import FileProvider
+from services.ledger.evidence.timestamp_check import check_response
 from services.ledger.log_keys import rotate_log_key
-from services.ledger.timestamp_check import check_response
 from tests.support.deployment import Deployment, consent_event
 from tests.support.sample_log import SampleLog
 from tests.support.tsa import TimestampAuthority

@@ -16,8 +16,8 @@ import pytest
 
 from services.ledger import recorder
 from services.ledger.batch import Recording
-from services.ledger.erasure import Eraser
-from services.ledger.erasure_store import ErasureStore
+from services.ledger.erasure.store import ErasureStore
+from services.ledger.erasure.subject import Eraser
 from services.ledger.fsck.check import check
 from services.ledger.store import Store
 from services.suppression import Suppression

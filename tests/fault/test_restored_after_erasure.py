@@ -20,9 +20,9 @@ from schemas.record import read_entry
 from services.keys import EPOCH_S, ControllerKeys, key_epoch
 from services.keys.file_provider import FileProvider
 from services.ledger.acting import Acting, acting
+from services.ledger.erasure.housekeeping import House, keep_house
+from services.ledger.erasure.replaying import replay
 from services.ledger.fsck.check import check
-from services.ledger.housekeeping import House, keep_house
-from services.ledger.replaying import replay
 from services.ledger.service import LedgerService
 from services.ledger.subjects import unwrap
 from services.ledger.successor import succeed

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from schemas.timestamp_token import RESPONSE_BYTES_MAX
-from services.ledger.timestamps import ANSWERS_MAX
+from services.ledger.evidence.timestamps import ANSWERS_MAX
 from tests.support.databases import Database
 from tests.support.deployment import Deployment
 from tests.support.timestamps import asking, record, sample, tokens, until_fulfilled, until_tokens, wish

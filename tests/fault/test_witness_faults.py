@@ -100,7 +100,7 @@ def noticed(service: LedgerService, server: StandInWitness, expected: set[str]) 
 
 @pytest.mark.timeout(90)
 async def test_bad_witnesses_change_nothing(deployment: WitnessedDeployment, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("services.ledger.witness_client.ANSWER_S", 1.0)
+    monkeypatch.setattr("services.ledger.evidence.witness_client.ANSWER_S", 1.0)
     honest = StandInWitness("honest", deployment.logs), StandInWitness("pq", deployment.logs, kind=ML_DSA)
     bad = {name: StandInWitness(name, deployment.logs) for name in FAULTS}
     bad["old-answer"].misbehave = witness.first_answer_again()

@@ -124,6 +124,16 @@ def test_what_is_remembered_is_bounded() -> None:
         event = consent_event(1, jurisdiction=f"place {number}")
         shapes.learn(Readable(event, canonical_json(event)))
     assert len(shapes._known) <= SHAPES_MAX
-    large = consent_event(1, signals={"tcf": "C" * 10_000})
-    shapes.learn(Readable(large, canonical_json(large)))
-    assert not shapes.knows(Readable(large, canonical_json(large)))
+
+
+def test_nothing_that_was_posted_is_remembered() -> None:
+    """Free text stands in a shape: a process must not hold it once the request is over."""
+    shapes = Shapes()
+    event = consent_event(1, ext={"note": "for Eve"}, signals={"tcf": "C" * 10_000})
+    readable = Readable(event, canonical_json(event))
+    shapes.learn(readable)
+    assert shapes.knows(readable)
+    assert {len(name) for name in shapes._known} == {32}
+    another = Shapes()
+    another.learn(readable)
+    assert another._known != shapes._known, "what it remembers means nothing to another process"

@@ -12,20 +12,31 @@ from copy import deepcopy
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 from pydantic import SecretStr
 
 from schemas.canonical import canonical_json
-from schemas.events import INGEST_TYPES, parse_time
-from schemas.record import Reception, parts_of
-from schemas.sealing import Epoch, SealedBody, key_id
-from services.keys import make_secret, sealing_key, secret_digest, signing_key
+from schemas.events import parse_time
+from schemas.record import Parts, Reception, format_time, parts_of
+from schemas.sealing import Epoch, SealedBody
+from services.cli.registry import TYPES_OF, register_publisher
+from services.keys import (
+    ControllerKeys,
+    identifier_mac,
+    make_secret,
+    sealing_key,
+    secret_digest,
+    signing_key,
+)
+from services.keys.file_provider import FileProvider
 from services.ledger.service import LedgerService
 from services.ledger.settings import LedgerSettings
 from services.postgres import create_pool
 from services.stream.inbox import InboxPublisher
 from services.stream.protocol import Copy, Message
+from services.suppression import Suppression
 from tests.support.databases import Database
 from tests.support.wait import until
 
@@ -68,6 +79,9 @@ class Deployment:
         self.event_id_key = make_secret(keys / "event-ids.key")
         make_secret(keys / "ledger" / "sealing.key")
         make_secret(keys / "ingest" / "epochs.key")
+        make_secret(keys / "query" / "epochs.key")
+        make_secret(keys / "query" / "receipts.key")
+        Suppression(directory / "suppression").create()
         self.keys = keys
         self.publisher = signing_key(keys / "ingest" / "epochs.key")
         self.sealing_public = sealing_key(keys / "ledger" / "sealing.key").public_key()
@@ -77,14 +91,10 @@ class Deployment:
         """Insert the rows an operator's commands would."""
         connection = await self.connect()
         try:
-            public = self.publisher.public_key()
-            await connection.execute(
-                "INSERT INTO publishers (publisher, public_key, service, types) VALUES ($1, $2, 'ingest', $3)"
-                " ON CONFLICT DO NOTHING",
-                key_id(public),
-                public.public_bytes_raw(),
-                sorted(INGEST_TYPES),
-            )
+            for service in TYPES_OF:
+                await register_publisher(
+                    connection, signing_key(self.keys / service / "epochs.key").public_key(), service
+                )
             self.controller = await connection.fetchval(
                 "INSERT INTO controllers (name, legal_name, contact) VALUES ($1, 'Shop', 'dpo@shop.example')"
                 " ON CONFLICT (name) DO UPDATE SET contact = excluded.contact RETURNING controller",
@@ -120,6 +130,7 @@ class Deployment:
             "ledger_key_dir": self.keys / "ledger",
             "controller_key_dir": self.keys / "controllers",
             "high_water_dir": self.directory / "high-water",
+            "suppression_dir": self.directory / "suppression",
             "checkpoint_interval_ms": 50,
         }
         return LedgerSettings(**(values | changes))
@@ -134,6 +145,7 @@ class Deployment:
             "SAYSO_LEDGER_KEY_DIR": str(settings.ledger_key_dir),
             "SAYSO_CONTROLLER_KEY_DIR": str(settings.controller_key_dir),
             "SAYSO_HIGH_WATER_DIR": str(settings.high_water_dir),
+            "SAYSO_SUPPRESSION_DIR": str(settings.suppression_dir),
             "SAYSO_CHECKPOINT_INTERVAL_MS": str(settings.checkpoint_interval_ms),
             **changes,
         }
@@ -157,19 +169,24 @@ class Deployment:
             "SAYSO_DATABASE_URL": self.database.dsn(),
             "SAYSO_EVENT_ID_KEY_FILE": str(self.keys / "event-ids.key"),
             "SAYSO_EPOCH_KEY_FILE": str(self.keys / "ingest" / "epochs.key"),
+            "SAYSO_SUPPRESSION_DIR": str(self.directory / "suppression"),
             "SAYSO_NOTICE_KEY_FILE": str(self.keys / "ingest" / "notices.key"),
             "SAYSO_INGEST_PORT": str(port),
             **changes,
         }
 
-    def query_environment(self, port: int) -> dict[str, str]:
+    def query_environment(self, port: int, **changes: str) -> dict[str, str]:
         """Settings of a query process on `port`."""
         return {
             "SAYSO_DATABASE_URL": self.database.dsn(),
             "SAYSO_ROOT_KEY_FILE": str(self.keys / "root.key"),
             "SAYSO_EVENT_ID_KEY_FILE": str(self.keys / "event-ids.key"),
             "SAYSO_CONTROLLER_KEY_DIR": str(self.keys / "controllers"),
+            "SAYSO_QUERY_EPOCH_KEY_FILE": str(self.keys / "query" / "epochs.key"),
+            "SAYSO_RECEIPT_KEY_FILE": str(self.keys / "query" / "receipts.key"),
+            "SAYSO_SUPPRESSION_DIR": str(self.directory / "suppression"),
             "SAYSO_QUERY_PORT": str(port),
+            **changes,
         }
 
     async def add_access_key(self, role: str) -> str:
@@ -199,6 +216,34 @@ class Deployment:
         )
         value = self.epoch.seal(log, site, event["id"], body)
         return Message(self.controller, log, event["id"], site, self.epoch.header, value)
+
+    def seal_asked(
+        self, event_type: str, members: Mapping[str, Any], *, log: str = "shop", site: str = "shop.example"
+    ) -> Message:
+        """The message that query would publish to ask for something: `members` stand in its `what`."""
+        now = datetime.now(UTC)
+        time, event_id = format_time(now), fresh_uuid()
+        what = {"v": 1, "id": event_id, "site": site, "type": event_type, "time": time, "received_at": time}
+        what |= {"posted_by": "server", "words": "unverified", **members}
+        parts = Parts(b"{}", canonical_json(what), b"{}")
+        epoch = Epoch(signing_key(self.keys / "query" / "epochs.key"), self.sealing_public, 0)
+        body = SealedBody(round(now.timestamp() * 1_000_000), hashlib.sha256(parts.what).digest(), parts)
+        value = epoch.seal(log, site, event_id, body)
+        return Message(self.controller, log, event_id, site, epoch.header, value)
+
+    def seal_erasure(self, subject: UUID, *, ground: str = "17(1)(b)", log: str = "shop") -> Message:
+        """The message that asks to erase a subject."""
+        return self.seal_asked("subject.erased", {"erasure": {"subject": str(subject), "ground": ground}}, log=log)
+
+    async def subject_of(self, value: str, kind: str = "cookie") -> UUID | None:
+        """The subject that an identifier leads to."""
+        key = ControllerKeys(self.keys / "controllers", FileProvider(self.keys / "root.key")).identifier_key("shop")
+        rows = await self.fetch(
+            "SELECT subject FROM identifiers WHERE controller = $1 AND identifier = $2",
+            self.controller,
+            identifier_mac(key, kind, value),
+        )
+        return UUID(int=rows[0]["subject"].int) if rows else None
 
     async def publish(self, messages: Iterable[Message]) -> list[Copy]:
         """Put sealed messages into the inbox."""

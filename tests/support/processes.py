@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -14,8 +14,11 @@ STOP_S = 20
 class ServiceProcess:
     """`python -m services.<name>` with an environment of its own; stdout and stderr go to a file."""
 
-    def __init__(self, name: str, environment: Mapping[str, str], log: Path) -> None:
-        self._command = [sys.executable, "-m", f"services.{name}"]
+    def __init__(
+        self, name: str, environment: Mapping[str, str], log: Path, *, through: Sequence[str | Path] = ()
+    ) -> None:
+        """`through`: a module that runs the service, with its own arguments."""
+        self._command = [sys.executable, "-m", *through, f"services.{name}"]
         self._environment = {"PATH": os.environ["PATH"], **environment}
         self.log = log
         self._process: subprocess.Popen[bytes] | None = None
@@ -31,6 +34,11 @@ class ServiceProcess:
     def alive(self) -> bool:
         """Whether the process runs (a stalled one does)."""
         return self._process is not None and self._process.poll() is None
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
 
     def kill9(self) -> None:
         """SIGKILL, and wait until it is gone."""

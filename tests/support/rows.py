@@ -21,6 +21,7 @@ from schemas.checkpoint import Checkpoint, signed_checkpoint
 from schemas.events import entry_class
 from schemas.note import log_key
 from schemas.notices import notice_bytes, notice_hash
+from schemas.parties import details_bytes
 from schemas.payload import NONCE_BYTES, place_of, seal_part
 from schemas.ranking import Decided, decided_by, latest
 from schemas.record import (
@@ -28,6 +29,7 @@ from schemas.record import (
     PART_NAMES,
     SALT_BYTES,
     Mark,
+    Parts,
     PostedBy,
     Reception,
     Words,
@@ -37,6 +39,8 @@ from schemas.record import (
     parts_of,
 )
 from services.keys import ControllerKeys, event_mac, identifier_mac, key_epoch, make_secret, secret_digest
+from services.keys.file_provider import FileProvider
+from services.suppression import Suppression
 from tests.support import oracle
 from tests.support.databases import Database
 
@@ -53,7 +57,10 @@ class World:
     def __post_init__(self) -> None:
         make_secret(self.directory / "root.key")
         self.event_id_key = make_secret(self.directory / "event-ids.key")
-        self.keys = ControllerKeys(self.directory / "controllers", make_secret(self.directory / "root.key"))
+        make_secret(self.directory / "query" / "epochs.key")
+        make_secret(self.directory / "query" / "receipts.key")
+        Suppression(self.directory / "suppression").create()
+        self.keys = ControllerKeys(self.directory / "controllers", FileProvider(self.directory / "root.key"))
 
     async def connect(self) -> "asyncpg.Connection[asyncpg.Record]":
         """As the superuser, who is behind no wall."""
@@ -94,6 +101,8 @@ class Recorded:
     event: str
     index: int
     entry: bytes
+    parts: Parts
+    salts: tuple[bytes, ...]
 
 
 class Controller:
@@ -110,6 +119,7 @@ class Controller:
         self.entries: list[bytes] = []
         self.log = 0
         self.site = 0
+        self._stand_in: Person | None = None
 
     async def open_log(self) -> None:
         """Insert log, site and head; sign size 0."""
@@ -120,6 +130,13 @@ class Controller:
             self.name,
             self.origin,
             self.vkey,
+        )
+        await execute(
+            "INSERT INTO log_keys (controller, log, number, vkey, reference) VALUES ($1, $2, 1, $3, $4)",
+            self.controller,
+            self.log,
+            self.vkey,
+            f"file:{self.name}.key",
         )
         self.site = await execute(
             "INSERT INTO sites (controller, name, log) VALUES ($1, $2, $3) RETURNING site",
@@ -163,6 +180,14 @@ class Controller:
         )
         return notice_hash(raw).hex()
 
+    async def describe(self, **changes: Any) -> None:
+        """State what receipts say of the controller."""
+        await self.world.execute(
+            "UPDATE controllers SET details = $2 WHERE controller = $1",
+            self.controller,
+            details_bytes(controller_details(**changes)),
+        )
+
     async def match(self, shown: str, notice: str, matched_at: datetime) -> None:
         """A DPO ties a hash seen on a page to a notice."""
         await self.world.execute(
@@ -197,6 +222,12 @@ class Controller:
             )
         return Person(subject, AESGCM(key))
 
+    async def stand_in(self) -> Person:
+        """The log's own subject, for records that are about nobody; made once."""
+        if self._stand_in is None:
+            self._stand_in = await self.person(stand_in=True)
+        return self._stand_in
+
     async def record(
         self,
         person: Person,
@@ -210,19 +241,33 @@ class Controller:
     ) -> Recorded:
         """Append an event at the end of the log; `notice` is the hash that the entry names."""
         about = Reception(self.site_name, received_at, posted_by, words, marks)
-        parts = parts_of(event, about)
-        salts = [os.urandom(SALT_BYTES) for _ in PART_NAMES]
+        name = event_mac(self.world.event_id_key, self.name, event["id"])
+        what = {**event["data"], "time": event["time"], "posted_by": posted_by}
+        person.decided += decided_by(what, received_at, name)
+        kind = entry_class(event["type"])
+        return await self.append(person, parts_of(event, about), event["id"], kind, received_at, notice=notice)
+
+    async def append(
+        self,
+        person: Person,
+        parts: Parts,
+        event: str,
+        kind: str,
+        received_at: datetime,
+        *,
+        notice: str | None = None,
+        erased: Mapping[str, int] | None = None,
+    ) -> Recorded:
+        """Append a record of any class, also one that no event of a site makes."""
+        salts = tuple(os.urandom(SALT_BYTES) for _ in PART_NAMES)
         digests = [part_digest(n, salt, part) for n, salt, part in zip(PART_NAMES, salts, parts, strict=True)]
         index = len(self.entries)
-        entry = self._append(entry_class(event["type"]), commitment(*digests).hex(), notice)
+        entry = self._append(kind, commitment(*digests).hex(), notice, erased)
         nonce, place = os.urandom(NONCE_BYTES), place_of(self.origin, index)
         sealed = [
             seal_part(person.cipher, nonce, name, place, salt + part)
             for name, salt, part in zip(PART_NAMES, salts, parts, strict=True)
         ]
-        name = event_mac(self.world.event_id_key, self.name, event["id"])
-        what = {**event["data"], "time": event["time"], "posted_by": posted_by}
-        person.decided += decided_by(what, received_at, name)
         connection = await self.world.connect()
         try:
             await connection.execute(
@@ -246,7 +291,7 @@ class Controller:
                 "INSERT INTO dedupe (controller, event, log, index, content, received_at)"
                 " VALUES ($1, $2, $3, $4, $5, $6)",
                 self.controller,
-                name,
+                event_mac(self.world.event_id_key, self.name, event),
                 self.log,
                 index,
                 bytes(16),
@@ -255,7 +300,7 @@ class Controller:
             await self._project(connection, person)
         finally:
             await connection.close()
-        return Recorded(event["id"], index, entry)
+        return Recorded(event, index, entry, parts, salts)
 
     async def _project(self, connection: "asyncpg.Connection[asyncpg.Record]", person: Person) -> None:
         await connection.execute("DELETE FROM consent_state WHERE subject = $1", person.subject)
@@ -268,7 +313,9 @@ class Controller:
             ],
         )
 
-    def _append(self, kind: str, committed: str, notice: str | None = None) -> bytes:
+    def _append(
+        self, kind: str, committed: str, notice: str | None = None, erased: Mapping[str, int] | None = None
+    ) -> bytes:
         entry = entry_bytes(
             log=self.origin,
             index=len(self.entries),
@@ -278,6 +325,7 @@ class Controller:
             recorded_at=RECORDED_AT,
             commitment=committed,
             notice=notice,
+            erased=erased,
         )
         self.entries.append(entry)
         return entry
@@ -344,6 +392,32 @@ def _levels(leaves: list[bytes]) -> list[list[bytes]]:
         below = levels[-1]
         levels.append([oracle.mth(below[n * 256 : n * 256 + 256]) for n in range(len(below) // 256)])
     return levels if leaves else []
+
+
+def controller_details(**changes: Any) -> dict[str, Any]:
+    """A description of a controller that leaves no receipt incomplete; `changes` replace members, None removes one."""
+    details: dict[str, Any] = {
+        "v": 1,
+        "party_id": "RCS Lille 000 000 000",
+        "name": "Boutique SARL",
+        "party_type": "dpv:ForProfitOrganisation",
+        "address": {"street": "1 rue du Port", "postal_code": "59000", "locality": "Lille", "country": "FR"},
+        "contact": "dpo@shop.example",
+        "email": "dpo@shop.example",
+        "phone": "+33 3 00 00 00 00",
+        "url": "https://shop.example",
+        "policy_url": "https://shop.example/privacy",
+        "jurisdiction": "FR",
+        "authority": {"name": "CNIL", "url": "https://www.cnil.fr"},
+        "privacy_rights": ["access", "erasure"],
+        "storage_locations": ["Lille, FR"],
+        "retention": "until consent is withdrawn",
+        "purposes": {
+            purpose: {"purpose_type": "dpv:CustomerCare", "personal_data": [{"type": "Messages"}]}
+            for purpose in ("chat-history", "chat-proactive")
+        },
+    }
+    return {name: value for name, value in (details | changes).items() if value is not None}
 
 
 def notice_content(**changes: Any) -> dict[str, Any]:

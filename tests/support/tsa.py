@@ -14,8 +14,8 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from services.ledger.authorities import Authority, read_authorities
-from services.ledger.timestamp_check import timestamp_request
+from services.ledger.evidence.authorities import Authority, read_authorities
+from services.ledger.evidence.timestamp_check import timestamp_request
 from tests.support.tsa_tokens import POLICY, Identity, issue
 
 SECTION = "tsa_config1"

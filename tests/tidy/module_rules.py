@@ -7,20 +7,33 @@ import ast
 import sys
 
 # Started by name (console script, `python -m`, uvicorn), so that nothing imports them.
-ENTRY_POINTS = {"services.cli.main", "schemas.verify"}
+ENTRY_POINTS = {"services.cli.main", "schemas.verifier.build", "schemas.verifier.build_page", "schemas.verify"}
 # A module of these an auditor copies and runs on a machine of their own.
 OFFLINE_MODULES = {
-    "schemas.bundle": {"cryptography", "orjson"},
+    "schemas.archive": set[str](),
+    "schemas.bundle": {"cryptography"},
+    "schemas.bundle_check": {"cryptography"},
     "schemas.canonical": {"orjson"},
     "schemas.checkpoint": {"cryptography"},
+    "schemas.consistency": {"cryptography", "orjson"},
+    "schemas.der": set[str](),
     "schemas.errors": set[str](),
     "schemas.limits": set[str](),
+    "schemas.log_keys": {"cryptography"},
+    "schemas.manifest": {"cryptography"},
     "schemas.merkle": set[str](),
+    "schemas.mirror": {"cryptography", "orjson"},
     "schemas.note": {"cryptography"},
     "schemas.payload": {"cryptography"},
+    "schemas.policy": {"cryptography"},
     "schemas.proof": {"cryptography", "orjson"},
+    "schemas.receipts_verify": {"cryptography"},
     "schemas.record": {"cryptography", "orjson"},
+    "schemas.steps": set[str](),
+    "schemas.strict_json": set[str](),
     "schemas.tiles": set[str](),
+    "schemas.timestamp": {"cryptography"},
+    "schemas.timestamp_token": set[str](),
     "schemas.verify": {"cryptography", "orjson"},
 }
 

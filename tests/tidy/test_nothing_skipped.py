@@ -17,11 +17,21 @@ COMPLETE = "\n".join(
 )
 
 
-def run_suite(folder: Path, text: str) -> tuple[int, str]:
+def run_suite(folder: Path, text: str, *options: str) -> tuple[int, str]:
     (folder / "test_sample.py").write_text(f"import pytest\n\n{text}")
     (folder / "pytest.ini").write_text("[pytest]\nfilterwarnings = ignore\n")
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "tests.tidy.nothing_skipped", "--nothing-skipped", str(folder)],
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-p",
+            "tests.tidy.nothing_skipped",
+            "--nothing-skipped",
+            *options,
+            str(folder),
+        ],
         cwd=folder,
         env={"PYTHONPATH": str(ROOT), "PATH": ""},
         capture_output=True,
@@ -36,6 +46,14 @@ def test_a_complete_suite_is_green(tmp_path: Path) -> None:
     status, output = run_suite(tmp_path, COMPLETE)
     assert status == pytest.ExitCode.OK, output
     assert f"{len(REQUIRED_KINDS)} passed" in output.splitlines()[-1]
+
+
+def test_the_same_with_two_processes(tmp_path: Path) -> None:
+    status, output = run_suite(tmp_path, COMPLETE, "-n", "2")
+    assert status == pytest.ExitCode.OK, output
+    status, output = run_suite(tmp_path, COMPLETE + "def test_more(): pytest.skip('no broker')\n", "-n", "2")
+    assert status == pytest.ExitCode.TESTS_FAILED
+    assert "no broker" in output
 
 
 @pytest.mark.parametrize(

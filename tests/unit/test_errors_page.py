@@ -43,6 +43,7 @@ def test_problem_types_are_unlike() -> None:
         "not-published-yet",
         "stream-away",
         "database-away",
+        "keys-away",
     }
 
 

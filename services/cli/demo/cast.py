@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from schemas.errors import ConfigurationError
 from schemas.events import Decision, Identifier, Name, Text
+from schemas.parties import ControllerDetails
 
 FOLDER: Final = Path(__file__).parent
 
@@ -20,6 +21,7 @@ class CastController(_Closed):
     name: Name
     legal_name: Text
     contact: Text
+    details: ControllerDetails
 
 
 class CastSite(_Closed):

@@ -119,15 +119,26 @@ class Client:
 
     async def proof(self, event: str) -> bytes:
         """The proof document, as soon as a checkpoint covers the record."""
+        return await self._covered(event, "proof")
+
+    async def receipt(self, event: str) -> str:
+        """The receipt as a JWS, as soon as a checkpoint covers the record."""
+        return (await self._covered(event, "receipt")).decode()
+
+    async def receipt_keys(self) -> bytes:
+        """The JWK set that receipts verify under."""
+        return await self._get(f"{self._query}/.well-known/jwks.json", {}, {})
+
+    async def _covered(self, event: str, form: str) -> bytes:
         deadline = asyncio.get_running_loop().time() + _SECONDS_FOR_A_CHECKPOINT
-        url = f"{self._query}/v1/events/{event}/proof"
+        url = f"{self._query}/v1/events/{event}/{form}"
         while True:
             answer = await self._http.get(url, headers=self._bearer)
             if answer.status_code == httpx2.codes.OK:
                 return answer.content
             waiting = answer.status_code == httpx2.codes.SERVICE_UNAVAILABLE
             if not waiting or asyncio.get_running_loop().time() > deadline:
-                raise SaysoError(f"GET .../proof answered {answer.status_code} instead of 200: {_problem(answer)}")
+                raise SaysoError(f"GET .../{form} answered {answer.status_code} instead of 200: {_problem(answer)}")
             await asyncio.sleep(_RETRY_S)
 
     async def _get(self, url: str, parameters: Mapping[str, str], headers: Mapping[str, str]) -> bytes:

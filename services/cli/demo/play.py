@@ -16,6 +16,7 @@ import orjson
 
 from schemas.canonical import canonical_json
 from schemas.errors import ConfigurationError, SaysoError
+from schemas.receipts_verify import read_jwks, verify_receipt
 from schemas.record import format_time
 from schemas.topics import source_of
 from schemas.verify import report, verify_file
@@ -50,6 +51,7 @@ async def play(layout: Layout, addresses: Addresses, say: Say) -> str:
         await _check_answers(cast, client, say)
         await _show_history(cast, client, places)
         await _prove(cast, stage, client, journal, say)
+        await _receive(cast, stage, client, journal, say)
     await _check_everything(layout, addresses.ledger_dsn, say)
     return commands_to_paste(cast.sites[0].name, stage)
 
@@ -219,3 +221,15 @@ async def _prove(cast: Cast, stage: Stage, client: Client, journal: Path, say: S
             print(f"The same with one byte of the decision changed ({kept}):\n\n{report(steps[-1:])}", flush=True)
     forged.unlink()
     say(f"demo       the proof verifies; {len(positions)} copies with one byte changed are all refused")
+
+
+async def _receive(cast: Cast, stage: Stage, client: Client, journal: Path, say: Say) -> None:
+    """Fetch a receipt, as the person would keep it, and verify it offline with what is published."""
+    receipt = await client.receipt(_event_id(journal / f"{cast.proved}.json"))
+    (journal / "receipt.jws").write_text(receipt, encoding="ascii")
+    keys = await client.receipt_keys()
+    (journal / "receipts.jwks").write_bytes(keys)
+    claims = verify_receipt(receipt, read_jwks(keys), vkey=stage.vkey)
+    say(
+        f"demo       the receipt {claims['receipt_id']} verifies, {claims['schema_version']}: {journal / 'receipt.jws'}"
+    )

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from schemas.errors import ConfigurationError
+from schemas.parties import details_bytes
 from services.cli import admin, registry
 from services.cli.demo.cast import FOLDER, Cast
 from services.cli.notices import read_notice
@@ -78,6 +79,8 @@ async def _set_up_controller(connection: Connection, cast: Cast) -> bool:
     known = {row["name"] for row in await connection.fetch(admin.QUERIES["list_controllers"])}
     if controller.name not in known:
         await registry.create_controller(connection, controller.name, controller.legal_name, controller.contact)
+    details = details_bytes(controller.details.model_dump(exclude_none=True))
+    await registry.describe_controller(connection, controller.name, details)
     sites = {row["name"] for row in await connection.fetch(admin.QUERIES["list_sites"], controller.name)}
     for site in cast.sites:
         if site.name not in sites:

@@ -114,8 +114,9 @@ class Embedded:
                 f"keys       {len(made)} made in {self._layout.keys}: keep them, and not beside a backup of the data"
             )
         async with admin.connect(self.addresses.admin_dsn) as connection:
-            key = signing_key(self._layout.keys / "ingest" / "epochs.key")
-            await registry.register_publisher(connection, key.public_key())
+            for service in registry.TYPES_OF:
+                key = signing_key(self._layout.keys / service / "epochs.key")
+                await registry.register_publisher(connection, key.public_key(), service)
         self._write_settings()
         ledger = await self._launch("ledger")
         await ledger.wait_until(self._ledger_is_ready, READY_S_MAX)

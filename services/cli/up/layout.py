@@ -20,7 +20,14 @@ from services.keys import make_secret
 from services.ledger.settings import LedgerSettings
 
 # What no service makes for itself. The ledger makes its signing and sealing keys and the controllers' keys.
-KEY_FILES: Final = ("root.key", "event-ids.key", "ingest/epochs.key", "ingest/notices.key")
+KEY_FILES: Final = (
+    "root.key",
+    "event-ids.key",
+    "ingest/epochs.key",
+    "ingest/notices.key",
+    "query/epochs.key",
+    "query/receipts.key",
+)
 # Where the ledger puts its own, closed before the first one is in them.
 KEY_FOLDERS: Final = ("ledger", "controllers")
 
@@ -67,7 +74,7 @@ class Layout:
         try:
             home.mkdir(parents=True, exist_ok=True, mode=0o700)
             layout = cls(home.resolve())
-            for path in (layout.keys, layout.logs, layout.high_water):
+            for path in (layout.keys, layout.logs, layout.high_water, layout.suppression):
                 path.mkdir(exist_ok=True, mode=0o700)
             if not os.access(layout.keys, os.R_OK | os.W_OK | os.X_OK):
                 raise PermissionError
@@ -91,6 +98,10 @@ class Layout:
         return self.home / "high-water"
 
     @property
+    def suppression(self) -> Path:
+        return self.home / "suppression"
+
+    @property
     def cluster(self) -> Path:
         """The Postgres cluster, or as root a link to it."""
         return self.home / "postgres"
@@ -111,9 +122,12 @@ class Layout:
             "SAYSO_EVENT_ID_KEY_FILE": str(self.keys / "event-ids.key"),
             "SAYSO_EPOCH_KEY_FILE": str(self.keys / "ingest" / "epochs.key"),
             "SAYSO_NOTICE_KEY_FILE": str(self.keys / "ingest" / "notices.key"),
+            "SAYSO_QUERY_EPOCH_KEY_FILE": str(self.keys / "query" / "epochs.key"),
+            "SAYSO_RECEIPT_KEY_FILE": str(self.keys / "query" / "receipts.key"),
             "SAYSO_LEDGER_KEY_DIR": str(self.keys / "ledger"),
             "SAYSO_CONTROLLER_KEY_DIR": str(self.keys / "controllers"),
             "SAYSO_HIGH_WATER_DIR": str(self.high_water),
+            "SAYSO_SUPPRESSION_DIR": str(self.suppression),
         }
 
     def ledger_settings(self, dsn: str) -> LedgerSettings:
@@ -125,6 +139,7 @@ class Layout:
             ledger_key_dir=self.keys / "ledger",
             controller_key_dir=self.keys / "controllers",
             high_water_dir=self.high_water,
+            suppression_dir=self.suppression,
         )
 
     def environment(self, dsn: str, ports: Ports) -> dict[str, str]:

@@ -11,12 +11,12 @@ from schemas.errors import CheckpointError, ConfigurationError, ProofError
 from schemas.note import VerifierKey, decode_base64, open_note
 from schemas.policy import parse_policy
 from schemas.timestamp_token import parse_timestamp
-from services.ledger.authorities import Authority, read_authorities
+from services.ledger.evidence.authorities import Authority, read_authorities
+from services.ledger.evidence.timestamp_check import check_response
 from services.ledger.fsck.findings import Pace, Report
 from services.ledger.fsck.snapshot import SeenLog, Snapshot
 from services.ledger.settings import LedgerSettings
 from services.ledger.store import Row
-from services.ledger.timestamp_check import check_response
 
 _KEY_ID_BYTES = 4
 _TIME_BYTES = 8

@@ -1,4 +1,4 @@
--- Statements of services.ledger.timestamps. They run as sayso_ledger, which bypasses row-level security: the ledger asks
+-- Statements of services.ledger.evidence.timestamps. They run as sayso_ledger, which bypasses row-level security: the ledger asks
 -- for all controllers, and every row carries its own.
 
 -- take_turn --

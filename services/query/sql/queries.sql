@@ -25,6 +25,10 @@ SELECT s.wrapped_key, s.key_epoch,
 FROM subjects s
 WHERE s.controller = $1 AND s.subject = $2 AND s.log IS NULL;
 
+-- erased_at --
+-- When a subject was erased: its id is all that is left of it.
+SELECT erased_at FROM erasures WHERE controller = $1 AND subject = $2 ORDER BY number LIMIT 1;
+
 -- state --
 -- What is true now, each answer with the record that decided it.
 SELECT c.purpose, c.legal_basis, c.decision, c.rank, c.event, d.received_at, l.name AS log, l.origin, d.index,
@@ -92,6 +96,15 @@ WHERE d.controller = $1 AND d.event = $2;
 -- The exact bytes of a notice, whichever site showed it.
 SELECT content FROM notices WHERE controller = $1 AND notice = $2 LIMIT 1;
 
+-- receipt_facts --
+-- Whose record stands at a place of a log, and what the controller says of itself; stand-ins of logs are nobody.
+SELECT c.details, CASE WHEN s.log IS NULL THEN s.subject END AS subject
+FROM logs l
+JOIN payloads p ON p.controller = l.controller AND p.log = l.log AND p.index = $3
+JOIN subjects s ON s.controller = p.controller AND s.subject = p.subject
+JOIN controllers c ON c.controller = l.controller
+WHERE l.controller = $1 AND l.origin = $2;
+
 -- last_checkpoint --
 -- What of a log is published: nothing at or past this size may be served.
 -- Cosignatures follow the log's own signature, in the order of the witnesses' names.
@@ -102,6 +115,10 @@ FROM log_heads h
 JOIN checkpoints c ON c.controller = h.controller AND c.log = h.log AND c.size = h.published_size
 WHERE h.controller = $1 AND h.log = $2;
 
+-- log_keys --
+-- Every key that ever signed a log's checkpoints.
+SELECT number, vkey, statement, made_at, ends_at FROM log_keys WHERE controller = $1 AND log = $2 ORDER BY number;
+
 -- tiles --
 -- Hash tiles, each cut to the width asked for: a row may have grown past what is published.
 SELECT t.level, t.tile, w.width, substr(t.hashes, 1, 32 * w.width) AS hashes
@@ -111,6 +128,10 @@ JOIN tiles t ON t.controller = $1 AND t.log = $2 AND t.level = w.level AND t.til
 -- entries --
 -- The entries of one bundle, in order.
 SELECT entry FROM records WHERE controller = $1 AND log = $2 AND index >= $3 AND index < $4 ORDER BY index;
+
+-- publishers --
+-- The keys that sign epoch headers now; no controller's.
+SELECT service, public_key FROM publishers WHERE revoked_at IS NULL ORDER BY service, registered_at, publisher;
 
 -- ready --
 -- Whether the database answers at all.

@@ -8,11 +8,14 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+import yaml
 
 from schemas.notices import notice_hash
+from schemas.parties import details_bytes
 from services.cli.notices import read_notice
 from services.keys import make_secret, secret_digest
 from tests.support.databases import Database
+from tests.support.rows import controller_details
 
 pytestmark = pytest.mark.integration
 
@@ -80,6 +83,9 @@ async def test_a_site_has_its_log_and_origins(run: Run, site: str, database: Dat
         (("key", "create", "--site", "shop.acme.example"), "--site and --kind"),
         (("key", "create", "--site", "none", "--kind", "pk"), "no site none"),
         (("key", "revoke", "pk_none"), "no key of this name"),
+        (("controller", "show", "none"), "no controller none"),
+        (("controller", "describe", "acme", "/nowhere.yaml"), "cannot be read"),
+        (("controller", "describe", "acme", str(NOTICE)), "see its member /"),
         (("notice", "publish", "/nowhere.yaml", "--site", "shop.acme.example"), "cannot be read"),
         (("notice", "match", "xyz", "0" * 64, "--controller", "acme"), "64 lower-case hex digits"),
         (("notice", "match", "0" * 64, "0" * 64, "--controller", "acme"), "has not published that notice"),
@@ -91,6 +97,18 @@ def test_a_mistake_is_one_line_that_says_what_to_do(run: Run, site: str, words: 
     assert said in done.stderr
     assert done.stderr.startswith("error: ")
     assert done.stderr.count("\n") == 1
+
+
+async def test_a_controller_is_described_and_shown(run: Run, site: str, tmp_path: Path, database: Database) -> None:
+    assert "sayso controller describe acme FILE.yaml" in run("controller", "show", "acme").stdout
+    file = tmp_path / "acme.yaml"
+    file.write_text(yaml.safe_dump(controller_details()), encoding="utf-8")
+    assert run("controller", "describe", "none", str(file)).returncode == os.EX_CONFIG
+    assert run("controller", "describe", "acme", str(file)).returncode == 0
+    (row,) = await fetch(database, "SELECT details FROM controllers")
+    assert row["details"] == details_bytes(controller_details())
+    file.write_text(run("controller", "show", "acme").stdout, encoding="utf-8")
+    assert yaml.safe_load(file.read_text(encoding="utf-8")) == controller_details()
 
 
 async def test_keys_are_printed_once_and_kept_as_digests(run: Run, site: str, database: Database) -> None:
@@ -124,6 +142,10 @@ async def test_a_publisher_is_registered_once_and_can_be_revoked(run: Run, tmp_p
         True,
         False,
     )
+    make_secret(tmp_path / "query.key")
+    assert run("key", "register-publisher", "--service", "query", str(tmp_path / "query.key")).returncode == 0
+    (asker,) = await fetch(database, "SELECT types FROM publishers WHERE service = 'query'")
+    assert ("consent.given" in asker["types"], "subject.erased" in asker["types"]) == (False, True)
     assert run("key", "revoke", row["name"]).returncode == 0
     assert len(await fetch(database, "SELECT FROM publishers WHERE revoked_at IS NOT NULL")) == 1
 
@@ -167,7 +189,13 @@ def test_the_doctor_says_what_to_do(run: Run, site: str, tmp_path: Path) -> None
     key = tmp_path / "root.key"
     make_secret(key)
     key.chmod(0o644)
-    done = run("doctor", SAYSO_ROOT_KEY_FILE=str(key), SAYSO_STREAM="kafka://127.0.0.1:1")
+    gone = str(tmp_path / "authorities.yaml")
+    done = run(
+        "doctor",
+        SAYSO_ROOT_KEY_FILE=str(key),
+        SAYSO_STREAM="kafka://127.0.0.1:1",
+        SAYSO_TIMESTAMP_AUTHORITIES_FILE=gone,
+    )
     assert done.returncode == 1
     said = [line for line in done.stdout.splitlines() if line.startswith("not ok")]
     for expected in (
@@ -176,6 +204,7 @@ def test_the_doctor_says_what_to_do(run: Run, site: str, tmp_path: Path) -> None
         "start a ledger",
         "has not opened it",
         "Kafka does not answer",
+        "cannot be read as YAML",
     ):
         assert any(expected in line for line in said), expected
     assert "fsync, full_page_writes and synchronous_commit are on" in done.stdout

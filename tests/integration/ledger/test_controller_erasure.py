@@ -8,10 +8,10 @@ import pytest
 
 from schemas.errors import ConfigurationError
 from schemas.record import read_entry
-from services.ledger import controller_erasure
 from services.ledger.acting import Acting, acting
+from services.ledger.erasure import controller as controller_erasure
+from services.ledger.erasure.housekeeping import House, keep_house
 from services.ledger.fsck.check import check
-from services.ledger.housekeeping import House, keep_house
 from tests.support.databases import Database
 from tests.support.deployment import Deployment, consent_event
 from tests.support.wait import until

@@ -14,7 +14,7 @@ from schemas.payload import place_of
 from schemas.record import PartName, part_digest, read_entry, verify_commitment
 from services.keys import ControllerKeys, event_mac, identifier_mac
 from services.keys.file_provider import FileProvider
-from services.ledger.dockets import NONCE_BYTES, place_of_docket
+from services.ledger.erasure.dockets import NONCE_BYTES, place_of_docket
 from services.ledger.fsck.check import check
 from services.suppression import Suppression
 from tests.support.databases import Database
@@ -242,7 +242,8 @@ async def test_a_written_rule_keeps_a_minimal_proof(deployment: Deployment) -> N
 async def test_a_crash_between_line_and_commit_ends_in_one_erasure(
     deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from services.ledger import dockets, erasure
+    from services.ledger.erasure import dockets
+    from services.ledger.erasure import subject as erasure
 
     calls = 0
     real = dockets.open_docket

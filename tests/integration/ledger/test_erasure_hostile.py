@@ -14,8 +14,8 @@ from schemas.record import Parts
 from schemas.sealing import Epoch, SealedBody
 from services.keys import signing_key
 from services.ledger.acting import acting
+from services.ledger.erasure.housekeeping import House, keep_house
 from services.ledger.fsck.check import check
-from services.ledger.housekeeping import House, keep_house
 from services.stream.protocol import Message
 from tests.support.databases import Database
 from tests.support.deployment import Deployment, consent_event, fresh_uuid

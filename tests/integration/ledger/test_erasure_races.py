@@ -11,12 +11,14 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from services.ledger import batch, controller_erasure, erasure
+from services.ledger import batch
 from services.ledger import subjects as subjects_module
 from services.ledger.acting import acting
+from services.ledger.erasure import controller as controller_erasure
+from services.ledger.erasure import subject as erasure
+from services.ledger.erasure.replaying import replay
 from services.ledger.fsck.check import check
 from services.ledger.rebuild import rebuild
-from services.ledger.replaying import replay
 from services.ledger.successor import succeed
 from services.suppression import Suppression
 from tests.support.databases import Database

@@ -25,7 +25,12 @@ REWRITES = [
     "DELETE FROM tiles",
     "TRUNCATE tiles",
     "UPDATE payloads SET what = 'x'",
-    "UPDATE subjects SET wrapped_key = wrapped_key",
+    "UPDATE subjects SET subject = subject",
+    "UPDATE cosignatures SET line = 'x'",
+    "DELETE FROM timestamps",
+    "UPDATE log_keys SET vkey = 'x'",
+    "DELETE FROM erasures",
+    "UPDATE erased_parts SET who = 0",
     "UPDATE logs SET origin = 'x'",
     "DELETE FROM dedupe",
 ]

@@ -7,7 +7,7 @@ import pytest
 
 from schemas.errors import ConfigurationError
 from schemas.timestamp import read_roots, verify_timestamp
-from services.ledger.authorities import read_authorities
+from services.ledger.evidence.authorities import read_authorities
 from services.ledger.service import LedgerService
 from tests.support.databases import Database
 from tests.support.deployment import Deployment
@@ -63,7 +63,7 @@ async def test_one_token_an_interval_and_only_for_what_is_new(
     assert times[1]["obtained_at"] - times[0]["obtained_at"] >= timedelta(seconds=1)
     asked = timestamp_authority.asked
     # The hour is still running after a restart, and what has a token needs none.
-    monkeypatch.setattr("services.ledger.timestamps.LOOK_AT_HEADS_S", 0)
+    monkeypatch.setattr("services.ledger.evidence.timestamps.LOOK_AT_HEADS_S", 0)
     async with deployment.ledger(**asking(deployment, timestamp_authority)):
         await record(deployment, 3)
         for _ in range(3):

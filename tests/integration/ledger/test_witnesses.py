@@ -101,7 +101,7 @@ async def test_a_real_witness_cosigns_the_backlog_soon_after_its_return(
     deployment: WitnessedDeployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The worst case: as if it had been away for so long that the pauses between two tries grow no more.
-    monkeypatch.setattr("services.ledger.witnesses.FIRST_REST_S", 1e6)
+    monkeypatch.setattr("services.ledger.evidence.witnesses.FIRST_REST_S", 1e6)
     go = GoWitness("go", deployment.logs, tmp_path / "go")
     async with running(go), deployment.witnessed_ledger(policy_text(go)) as service:
         await deployment.serves(await deployment.post(2), cosigned_by=(go,))

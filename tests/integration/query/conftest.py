@@ -28,6 +28,9 @@ def settings_of(world: World, **changes: Any) -> QuerySettings:
         "root_key_file": world.directory / "root.key",
         "event_id_key_file": world.directory / "event-ids.key",
         "controller_key_dir": world.directory / "controllers",
+        "suppression_dir": world.directory / "suppression",
+        "query_epoch_key_file": world.directory / "query" / "epochs.key",
+        "receipt_key_file": world.directory / "query" / "receipts.key",
         "query_pool_size": 2,
     }
     return QuerySettings(**(values | changes))

@@ -28,6 +28,9 @@ def environment(world: World, **changes: str) -> dict[str, str]:
         "SAYSO_ROOT_KEY_FILE": str(world.directory / "root.key"),
         "SAYSO_EVENT_ID_KEY_FILE": str(world.directory / "event-ids.key"),
         "SAYSO_CONTROLLER_KEY_DIR": str(world.directory / "controllers"),
+        "SAYSO_SUPPRESSION_DIR": str(world.directory / "suppression"),
+        "SAYSO_QUERY_EPOCH_KEY_FILE": str(world.directory / "query" / "epochs.key"),
+        "SAYSO_RECEIPT_KEY_FILE": str(world.directory / "query" / "receipts.key"),
     }
     return {"PATH": os.environ["PATH"], **settings, **changes}
 

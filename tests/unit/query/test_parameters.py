@@ -87,10 +87,15 @@ def test_it_refuses_to_start_without_settings() -> None:
 def test_it_refuses_a_key_file_that_others_can_read(tmp_path: Path) -> None:
     make_secret(tmp_path / "root.key")
     make_secret(tmp_path / "events.key")
+    make_secret(tmp_path / "epochs.key")
+    make_secret(tmp_path / "receipts.key")
     settings = QuerySettings(
         database_url=SecretStr("postgresql://nowhere"),
         root_key_file=tmp_path / "root.key",
         event_id_key_file=tmp_path / "events.key",
+        suppression_dir=tmp_path / "suppression",
+        query_epoch_key_file=tmp_path / "epochs.key",
+        receipt_key_file=tmp_path / "receipts.key",
         controller_key_dir=tmp_path,
     )
     create_app(settings)

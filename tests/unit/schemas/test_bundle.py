@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from schemas.bundle import PROOF_BYTES_MAX, Step, parse_bundle, verify_bare_proof, verify_bundle
+from schemas.bundle import PROOF_BYTES_MAX, parse_bundle, verify_bare_proof, verify_bundle
 from schemas.errors import ProofError
 from schemas.merkle import leaf_hash
 from schemas.proof import parse_tlog_proof
 from schemas.record import PART_NAMES, commitment, part_digest
+from schemas.steps import Step
 from schemas.vectors.bundle import generate
 from schemas.vectors.bundle.generate import VKEY
 from schemas.vectors.texts import LOG, STRANGER_SEED
@@ -167,7 +168,7 @@ def test_exit_status_and_report(tmp_path: Path, capsys: pytest.CaptureFixture[st
         ([without_extra, "--vkey", VKEY, "--entry", str(entry)], 0, "5 inclusion"),
         ([without_extra, "--entry", str(entry)], 2, "--vkey"),
         ([str(tmp_path / "none")], 2, "cannot read"),
-        ([str(tmp_path)], 2, "cannot read"),
+        ([str(tmp_path)], 1, "there is no manifest.json"),
     ):
         assert main(arguments) == status, arguments
         printed = capsys.readouterr()

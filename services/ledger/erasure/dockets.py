@@ -1,0 +1,68 @@
+"""The docket: the little that must outlive an erasure until every downstream system has answered and the person was
+told. Sealed under a key of its own, which goes with it.
+
+Invariant: while a docket is open it is the only copy of an erased person's identifiers; closed, it is two dates.
+"""
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.keywrap import aes_key_wrap
+
+from schemas.canonical import canonical_json
+from services.keys import SECRET_BYTES, ControllerKeys, key_epoch
+from services.ledger.erasure.store import ErasureStore
+
+NONCE_BYTES: Final = 12
+_DOMAIN: Final = b"sayso/docket/v1\n"
+
+
+def closed_docket(what: Mapping[str, Any]) -> int | None:
+    """The docket that a recorded event closes, None for any other event."""
+    if what["type"] != "request.answered":
+        return None
+    request = what.get("request")
+    docket = request.get("docket") if isinstance(request, dict) else None
+    return docket if type(docket) is int else None
+
+
+def place_of_docket(controller: int, docket: int) -> bytes:
+    """The associated data of a sealed docket."""
+    return b"%b%d\n%d" % (_DOMAIN, controller, docket)
+
+
+async def open_docket(
+    store: ErasureStore,
+    keys: ControllerKeys,
+    owner: tuple[int, str],
+    number: int,
+    content: Mapping[str, Any],
+    span: tuple[datetime, timedelta],
+) -> None:
+    """Seal and store what outlives erasure `number`. `owner` is the controller's id and name; `span` its start and
+    longest life.
+    """
+    controller, name = owner
+    opened_at, life = span
+    key, nonce = os.urandom(SECRET_BYTES), os.urandom(NONCE_BYTES)
+    epoch = key_epoch(time.time())
+    wrapped = aes_key_wrap(keys.create_wrapping_key(name, epoch), key)
+    sealed = nonce + AESGCM(key).encrypt(nonce, canonical_json(content), place_of_docket(controller, number))
+    await store.open_docket((controller, number, sealed, wrapped, epoch, opened_at, opened_at + life))
+
+
+def docket_content(
+    identifiers: Sequence[tuple[str, str]], ground: str, asked_at: str, reply_to: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """What a docket holds: how downstream systems find the person, where the answer goes, and the request's history."""
+    content: dict[str, Any] = {
+        "identifiers": [{"type": kind, "value": value} for kind, value in identifiers],
+        "history": [{"step": "asked", "at": asked_at, "ground": ground}],
+    }
+    if reply_to is not None:
+        content["reply_to"] = reply_to
+    return content

@@ -1,0 +1,1 @@
+"""Evidence from outside: witnesses who cosign checkpoints, and authorities who timestamp them."""

@@ -1,0 +1,1 @@
+"""Proof bundles and certificates: everything that a stranger needs, in one zip."""
