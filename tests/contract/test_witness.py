@@ -33,7 +33,8 @@ from tests.interop.third_party import open_note_with_third_party
 from tests.support import oracle, witness
 from tests.support.witness import ED25519, ML_DSA, GoWitness, StandInWitness, WitnessServer, policy_text
 
-pytestmark = pytest.mark.contract
+# The first build of the Go programs on a machine.
+pytestmark = [pytest.mark.contract, pytest.mark.timeout(700)]
 
 ORIGIN = "example.com/consent-log"
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
@@ -73,7 +74,6 @@ def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[WitnessSe
     server.stop()
 
 
-@pytest.mark.timeout(700)  # the first build of the Go witness on a machine
 class TestWitness:
     async def test_cosigns_a_growing_log_from_its_empty_checkpoint_on(self, server: WitnessServer) -> None:
         policy = parse_policy(policy_text(server, logs=(VKEY,)))

@@ -31,7 +31,8 @@ from tests.support.databases import Database
 from tests.support.rows import Controller, World
 from tests.support.wait import until
 
-pytestmark = pytest.mark.integration
+# The first build of the S3 server on a machine.
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(700)]
 
 
 @pytest.fixture
