@@ -215,6 +215,7 @@ async def test_nothing_of_an_erased_person_is_left(database: Database, tmp_path:
         body = {"ground": "17(1)(b)", "reply_to": reply_to}
         erased = await stack.call("query", "POST", f"/v1/subjects/{eve}/erasure", body, prefer="wait=20")
         assert (erased.status_code, erased.json()["state"]) == (201, "erased"), erased.text
+        assert erased.json()["asked_at"] < erased.json()["erased_at"]
         answer = erased.json()
         assert [log["who"] for log in answer["logs"]] == [1]
 

@@ -13,6 +13,9 @@ from schemas.record import Parts, format_time, part_digest
 from services.keys import event_mac, identifier_mac
 from tests.support.rows import Controller, Person, Recorded
 
+# The ask is another moment than the erasure, and than the record of it.
+ASKED_BEFORE = timedelta(seconds=7)
+
 
 async def leave_erasure(
     shop: Controller,
@@ -81,6 +84,7 @@ async def leave_erasure(
 async def declare(shop: Controller, number: int, counts: dict[str, int], event: str, erased_at: datetime) -> Recorded:
     """Append the entry that says how many parts are gone."""
     time = format_time(erased_at)
+    asked_at = format_time(erased_at - ASKED_BEFORE)
     what = {
         "v": 1,
         "id": event,
@@ -90,7 +94,7 @@ async def declare(shop: Controller, number: int, counts: dict[str, int], event: 
         "received_at": time,
         "posted_by": "server",
         "words": "unverified",
-        "erasure": {"number": number, "scope": "subject", "ground": "17(1)(b)", "asked_at": time},
+        "erasure": {"number": number, "scope": "subject", "ground": "17(1)(b)", "asked_at": asked_at},
     }
     parts = Parts(b"{}", canonical_json(what), b"{}")
     stand_in = await shop.stand_in()

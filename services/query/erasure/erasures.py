@@ -110,7 +110,7 @@ class Erasures:
         if erasure["event"] is not None:
             asked = await self._asked(reader, caller, erasure["event"])
             if asked is not None:
-                answer |= {"erasure": asked["id"], "asked_at": asked["time"]}
+                answer |= {"erasure": asked["id"], "asked_at": asked["erasure"]["asked_at"]}
         docket = await store.docket(number)
         if docket is not None:
             answer["docket"] = _docket(docket)

@@ -246,7 +246,7 @@ async def test_an_erasure_says_what_is_gone_and_what_is_left(shop: Controller, d
         "number": 1,
         "subject": str(eve.subject),
         "ground": "17(1)(b)",
-        "asked_at": "2026-11-01T09:00:00.000000Z",
+        "asked_at": "2026-11-01T08:59:53.000000Z",
         "erased_at": "2026-11-01T09:00:00.000000Z",
         "logs": [
             {
@@ -342,7 +342,7 @@ async def test_a_certificate_says_what_is_gone_and_is_signed(
         "number": 1,
         "subject": str(eve.subject),
         "ground": "17(1)(b)",
-        "asked_at": "2026-11-01T09:00:00.000000Z",
+        "asked_at": "2026-11-01T08:59:53.000000Z",
         "erased_at": "2026-11-01T09:00:00.000000Z",
         "deleted": ["identifiers", "key", "payloads", "state", "dead letters"],
         "logs": (await dpo.ask(f"/v1/erasures/{event}"))["logs"],

@@ -102,7 +102,8 @@ CREATE TABLE erasures (
     subject uuid,
     ground text NOT NULL,
     erased_at timestamptz NOT NULL,
-    applied_at timestamptz NOT NULL DEFAULT now(),
+    -- Not now(): that is when the transaction began, before the erasure in it.
+    applied_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     PRIMARY KEY (controller, number)
 );
 CREATE INDEX erasures_event_idx ON erasures (controller, event);
