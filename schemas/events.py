@@ -5,6 +5,7 @@ the server; what ingest adds (received_at, words, marks) joins the event in sche
 """
 
 from datetime import UTC, datetime
+from ipaddress import ip_network
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
@@ -48,13 +49,14 @@ BROWSER_TYPES: Final[frozenset[str]] = frozenset(
         "consent.renewed",
         "consent.observed",
         "signal.gpc",
+        "identity.linked",
     }
 )
 SERVER_TYPES: Final[frozenset[str]] = BROWSER_TYPES | {
     "consent.expired",
     "consent.invalidated",
-    "identity.linked",
     "request.received",
+    "correction",
 }
 # What an ingest process's registration lets it publish; the ledger dead-letters anything else under its signature.
 INGEST_TYPES: Final[frozenset[str]] = SERVER_TYPES
@@ -110,6 +112,14 @@ def _is_a_time(text: str) -> str:
     return text
 
 
+def _is_a_network(text: str) -> str:
+    network = ip_network(text)
+    kept_bits = limits.NETWORK_BITS_KEPT[network.version]
+    if int(network.network_address) & ((1 << (network.max_prefixlen - kept_bits)) - 1):
+        raise ValueError("a whole address")
+    return text
+
+
 def _is_true(value: bool) -> bool:  # noqa: FBT001 - it is a validator, and this is the value
     if not value:
         raise ValueError("only true")
@@ -126,6 +136,11 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Language = Annotated[str, Field(pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$", max_length=35)]
 Integer = Annotated[int, Field(ge=-INTEGER_MAX, le=INTEGER_MAX)]
 IdentifierValue = Annotated[str, Field(min_length=1, max_length=limits.IDENTIFIER_CHARS_MAX)]
+
+# CloudEvents extension attributes that show who may speak for an identifier; never recorded.
+VisitorKey = Annotated[str, Field(pattern=r"^vk_[A-Za-z0-9_-]{43}$")]
+Capability = Annotated[str, Field(pattern=r"^cap_[A-Za-z0-9_-]+$", max_length=limits.TOKEN_CHARS_MAX)]
+Identity = Annotated[str, Field(pattern=r"^id_[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$", max_length=limits.TOKEN_CHARS_MAX)]
 
 IdentifierType = Literal["cookie", "installation", "email", "phone", "account"]
 # Rising strength (design, section 1): an event belongs to its strongest identifier's subject.
@@ -184,6 +199,8 @@ class NoticeShown(_Closed):
 
     sha256: Sha256
     language: Language
+    # What the visitor would have read; there was no notice in it.
+    requested_language: Language | None = None
     notice_id: Name | None = None
     notice_version: Text | None = None
     ui_sha256: Sha256 | None = None
@@ -198,6 +215,9 @@ class Capture(_Closed):
     action: Literal["accept_all", "reject_all", "save", "dismiss", "withdraw", "confirm"] | None = None
     explicit: bool | None = None
     words: Literal["captured"] | None = None  # an adapter read the words off the screen and hashed them
+    # Of an imported event: the file it stood in, and its line there.
+    file_sha256: Sha256 | None = None
+    file_line: Annotated[int, Field(ge=1, le=INTEGER_MAX)] | None = None
 
 
 class Signals(_Closed):
@@ -218,7 +238,8 @@ class Context(_Closed):
     country: Annotated[str, Field(pattern=r"^[A-Z]{2}$")] | None = None
     device: Literal["desktop", "mobile", "tablet", "tv", "other"] | None = None
     user_agent_family: Text | None = None
-    ip_truncated: Text | None = None
+    # As 203.0.113.0/24 or 2001:db8:1::/48: a whole address is refused, not cut, so that whoever sends one learns of it.
+    ip_truncated: Annotated[Text, AfterValidator(_is_a_network)] | None = None
 
 
 class Actor(_Closed):
@@ -249,6 +270,19 @@ class Request(_Closed):
     channel: Literal["email", "form", "phone", "post", "in_person", "other"] | None = None
 
 
+class Link(_Closed):
+    """Whether the weaker identifier belongs to the stronger one from now on, or no longer (sign-in and sign-out)."""
+
+    state: Literal["linked", "ended"]
+
+
+class Removal(_Closed):
+    """What a page deleted when consent was withdrawn, and what it could not: `cookie:Chatra`, `local:history`."""
+
+    deleted: Annotated[list[Text], Field(max_length=limits.REMOVAL_NAMES_MAX)]
+    left: Annotated[list[Text], Field(max_length=limits.REMOVAL_NAMES_MAX)]
+
+
 class EventData(_Closed):
     """The `data` of the CloudEvent."""
 
@@ -268,6 +302,8 @@ class EventData(_Closed):
     guardian: Guardian | None = None
     request: Request | None = None
     supersedes: Uuid | None = None
+    link: Link | None = None
+    removal: Removal | None = None
     ext: Annotated[dict[Name, Text | Integer | bool], Field(max_length=limits.EXT_MEMBERS_MAX)] | None = None
 
 
@@ -283,6 +319,9 @@ class Event(_Closed):
     dataschema: Text | None = None
     traceparent: Text | None = None
     tracestate: Text | None = None
+    visitorkey: VisitorKey | None = None
+    capability: Capability | None = None
+    identity: Identity | None = None
     data: EventData
 
     @model_validator(mode="after")
@@ -298,6 +337,10 @@ class Event(_Closed):
             raise ValueError("contradiction")
         if self.type == "request.received" and data.request is None:
             raise ValueError("contradiction")
+        if self.type == "correction" and (
+            data.supersedes is None or data.subject is None or data.decisions is not None
+        ):
+            raise ValueError("contradiction")
         return self
 
 
@@ -307,6 +350,9 @@ _DECIDING_TYPES: Final = _ENDING_TYPES | {"consent.given", "consent.renewed", "c
 
 # Attributes that change between retries of one event and are not part of its content (W3C Trace Context).
 TRACING_ATTRIBUTES: Final = ("traceparent", "tracestate")
+# Attributes that show who may speak for an identifier; a retry may carry another, and none is kept.
+PROVING_ATTRIBUTES: Final = ("visitorkey", "capability", "identity")
+PASSING_ATTRIBUTES: Final = (*TRACING_ATTRIBUTES, *PROVING_ATTRIBUTES)
 
 
 def event_json_schema() -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import orjson
 
+from schemas.catalogue import Service
 from schemas.events import event_json_schema
 from schemas.notices import NoticeContent
 from schemas.parties import ControllerDetails
@@ -31,6 +32,11 @@ def notice_schema() -> dict[str, Any]:
 def controller_schema() -> dict[str, Any]:
     """The JSON Schema of what `sayso controller describe` reads."""
     return _published("controller", ControllerDetails.model_json_schema())
+
+
+def service_schema() -> dict[str, Any]:
+    """The JSON Schema of one service of the catalogue."""
+    return _published("service", Service.model_json_schema())
 
 
 def receipt_27560_schema() -> dict[str, Any]:
@@ -67,6 +73,7 @@ def generated() -> dict[Path, bytes]:
         DIRECTORY / "event.v1.json": orjson.dumps(event_schema(), option=options),
         DIRECTORY / "notice.v1.json": orjson.dumps(notice_schema(), option=options),
         DIRECTORY / "controller.v1.json": orjson.dumps(controller_schema(), option=options),
+        DIRECTORY / "service.v1.json": orjson.dumps(service_schema(), option=options),
         DIRECTORY / "receipt-27560.v1.json": orjson.dumps(receipt_27560_schema(), option=options),
         DIRECTORY / "receipt-kantara.v1.json": orjson.dumps(receipt_kantara_schema(), option=options),
     }

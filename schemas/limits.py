@@ -15,6 +15,9 @@ TEXT_CHARS_MAX: Final = 512
 SIGNAL_CHARS_MAX: Final = 16 * 1024
 TOKEN_CHARS_MAX: Final = 1024
 EXT_MEMBERS_MAX: Final = 32
+REMOVAL_NAMES_MAX: Final = 128
+# Of an IP address, by its version.
+NETWORK_BITS_KEPT: Final = {4: 24, 6: 48}
 
 # A grant dated further ahead than this is marked: the sender's clock is wrong. It still ranks at the earlier time.
 CLOCK_SKEW_S_MAX: Final = 300

@@ -4,13 +4,14 @@ Invariant: a notice is its canonical bytes. Change one of them and it is another
 """
 
 import hashlib
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from schemas.canonical import canonical_json, read_strict
+from schemas.durations import DurationText
 from schemas.errors import InvalidValue
-from schemas.events import Language, LegalBasis, Name, Sha256, Text
+from schemas.events import Language, LegalBasis, Name, Sha256, Text, Time
 
 NoticeText = Annotated[str, Field(min_length=1, max_length=32 * 1024)]
 # One line: canonical JSON holds no control characters, and HTML needs no line breaks.
@@ -53,8 +54,20 @@ class NoticePurpose(PurposeFacts):
     legal_basis: LegalBasis
     services: Annotated[list[Name], Field(max_length=128)]
     scope: Literal["device", "account"] = "device"
-    # Whole days until the answer expires and is asked for again.
+    # How long an answer stands before it is asked for again, in whole days or as a duration (P6M).
     valid_days: Annotated[int, Field(ge=1, le=3650)] | None = None
+    valid_for: DurationText | None = None
+
+    @property
+    def validity(self) -> str | None:
+        """How long an answer stands, as a duration; None: until it is changed."""
+        return self.valid_for if self.valid_days is None else f"P{self.valid_days}D"
+
+    @model_validator(mode="after")
+    def _one_validity(self) -> Self:
+        if self.valid_days is not None and self.valid_for is not None:
+            raise ValueError("say valid_days or valid_for, not both")
+        return self
 
 
 class NoticeController(_Closed):
@@ -62,6 +75,13 @@ class NoticeController(_Closed):
 
     name: Text
     contact: Text
+
+
+class NoticeAuthority(_Closed):
+    """Where to complain (GDPR Art. 13(2)(d))."""
+
+    name: Text
+    url: Text | None = None
 
 
 class NoticeContent(_Closed):
@@ -80,6 +100,16 @@ class NoticeContent(_Closed):
     policy_url: Text | None = None
     # True if answers to the version before no longer count: consent must be asked for again (EDPB 05/2020, 110).
     asks_again: bool = False
+    # From when on it is shown; until then the version before is.
+    effective_at: Time | None = None
+    authority: NoticeAuthority | None = None
+    # The youngest age at which one may agree alone (GDPR Art. 8).
+    minimum_age: Annotated[int, Field(ge=13, le=21)] | None = None
+    # Every language of this version, and the one that stands in for those it has not.
+    languages: Annotated[list[Language], Field(min_length=1, max_length=64)] | None = None
+    fallback_language: Language | None = None
+    # JSON pointers to words that are not in `language` but in `fallback_language`: nobody translated them.
+    untranslated: Annotated[list[Text], Field(max_length=512)] | None = None
     jurisdiction: Text | None = None
     # The exact HTML that was drawn.
     html: Html | None = None

@@ -4,10 +4,13 @@ Invariant: the outcome depends on the set of events and their earliest received_
 """
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
-from typing import Any, NamedTuple
+from datetime import UTC, datetime
+from typing import Any, Final, NamedTuple
 
 from schemas.events import PERMISSIVE, parse_time
+
+# Where a grant ranks that nobody stood up for: before everything else that was ever said of the purpose.
+LOWEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Decided(NamedTuple):
@@ -25,19 +28,45 @@ class Decided(NamedTuple):
         return self.rank, self.decision not in PERMISSIVE, self.event
 
 
+def made_at(what: Mapping[str, Any], received_at: datetime) -> datetime:
+    """When an act was done, as far as anybody gains by it: a clock that is ahead gains nothing."""
+    return min(parse_time(what["time"]), received_at)
+
+
+def is_unconfirmed(what: Mapping[str, Any]) -> bool:
+    """Whether nothing showed that the caller may speak for the identifiers of the event."""
+    return "unconfirmed" in what.get("marks", ())
+
+
+def counts_for_nothing(what: Mapping[str, Any]) -> bool:
+    """Whether a grant in this event changes nothing: not confirmed (yet), or nobody saw the act."""
+    if is_unconfirmed(what) or what["type"] == "consent.observed":
+        return True
+    return "double_opt_in" in what and "confirmed_at" not in what["double_opt_in"]
+
+
+def corrected_by(what: Mapping[str, Any]) -> str | None:
+    """The id of the event that a site's correction undoes; only unconfirmed ones can be."""
+    if what["type"] != "correction" or what["posted_by"] != "server":
+        return None
+    superseded: str | None = what.get("supersedes")
+    return superseded
+
+
 def decided_by(what: Mapping[str, Any], received_at: datetime, event: bytes) -> list[Decided]:
     """The decisions of one record's `what` part, ranked with the earliest received_at of its copies.
 
     A grant ranks at min(time, received_at): nobody gains by dating ahead. A denial or objection ranks at received_at.
-    An imported event ranks at the time that its file states.
+    An imported event ranks at the time that its file states. A grant that counts for nothing ranks LOWEST.
     """
     decisions = what.get("decisions")
     if not decisions:
         return []
-    time = parse_time(what["time"])
     imported = what.get("capture", {}).get("mechanism") == "import" and what["posted_by"] == "server"
-    permissive = min(time, received_at)
+    permissive = made_at(what, received_at)
     protective = permissive if imported else received_at
+    if counts_for_nothing(what):
+        permissive = LOWEST
     return [
         Decided(
             d["purpose"],
@@ -48,6 +77,19 @@ def decided_by(what: Mapping[str, Any], received_at: datetime, event: bytes) -> 
         )
         for d in decisions
     ]
+
+
+def settled(records: Mapping[bytes, tuple[Mapping[str, Any], datetime]]) -> list[Decided]:
+    """The decisions of all records of a subject, without the unconfirmed ones that its site corrected.
+
+    `records` has each event's `what` and its earliest received_at, by the event's dedupe name.
+    """
+    corrected = {corrected_by(what) for what, _ in records.values()}
+    decided: list[Decided] = []
+    for event, (what, received_at) in records.items():
+        if not (is_unconfirmed(what) and what["id"] in corrected):
+            decided += decided_by(what, received_at, event)
+    return decided
 
 
 def latest(decided: Iterable[Decided]) -> dict[tuple[str, str], Decided]:

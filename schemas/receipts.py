@@ -5,7 +5,7 @@ receipt says which; where nobody states a mandatory one there is no receipt. Non
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Final, Literal, TypeVar
 
@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from schemas.bundle import Bundle
 from schemas.canonical import canonical_json
-from schemas.catalogue import Service
+from schemas.catalogue import Service, said
 from schemas.errors import ReceiptIncomplete
 from schemas.notices import NoticeContent, NoticePurpose, PersonalData, PurposeFacts
 from schemas.parties import ControllerDetails
@@ -105,6 +105,7 @@ def purpose_stated(stated: Stated, purpose_id: str) -> PurposeStated:
     known = [stated.catalogue[name] for name in named if name in stated.catalogue]
     # What the catalogue says of some of the services must not pass for all of them.
     services = known if len(known) == len(named) else []
+    language = "en" if stated.notice is None else stated.notice.language
     types = [fact.purpose_type for _, fact in facts if fact.purpose_type is not None]
     return PurposeStated(
         purpose_id=purpose_id,
@@ -113,7 +114,7 @@ def purpose_stated(stated: Stated, purpose_id: str) -> PurposeStated:
         service_names=[stated.catalogue[name].name if name in stated.catalogue else name for name in named],
         personal_data=_first(
             *((source, fact.personal_data) for source, fact in facts),
-            ("catalogue", [PersonalData(type=what) for what in _collected(services)] or None),
+            ("catalogue", _collected(services, language)),
         ),
         retention=_first(
             *((source, fact.retention) for source, fact in facts),
@@ -123,11 +124,11 @@ def purpose_stated(stated: Stated, purpose_id: str) -> PurposeStated:
             *((source, fact.recipients) for source, fact in facts),
             # A notice that names no service for a purpose says that no third party serves it.
             ("notice", [] if asked is not None and not named else None),
-            ("catalogue", [f"{service.operator.name} ({service.operator.country})" for service in services] or None),
+            ("catalogue", [_operator(service) for service in services] or None),
         ),
         storage_locations=_first(
             *((source, fact.storage_locations) for source, fact in facts),
-            ("catalogue", [f"{'/'.join(s.hosting.regions)}, {s.hosting.provider}" for s in services] or None),
+            ("catalogue", _hosted(services, language)),
             ("controller", None if details is None else details.storage_locations),
         ),
     )
@@ -142,8 +143,36 @@ def _services(what: Mapping[str, Any], purpose_id: str, asked: NoticePurpose | N
     return [] if asked is None else asked.services
 
 
-def _collected(services: Iterable[Service]) -> list[str]:
-    return list(dict.fromkeys(collected.what for service in services for collected in service.data))
+def _collected(services: Sequence[Service], language: str) -> list[PersonalData] | None:
+    """What the services collect, each kind once; None unless the catalogue says it of every one of them."""
+    if any(not service.data for service in services):
+        return None
+    kinds = (said(collected.what, language)[0] for service in services for collected in service.data or [])
+    return [PersonalData(type=kind) for kind in dict.fromkeys(kinds)] or None
+
+
+def _operator(service: Service) -> str:
+    """The operator as far as the catalogue knows it: a service is a recipient by its own name if nobody names one."""
+    if service.operator is None:
+        return service.name
+    name = service.operator.name or service.name
+    return name if service.operator.country is None else f"{name} ({service.operator.country})"
+
+
+def _hosted(services: Sequence[Service], language: str) -> list[str] | None:
+    """Where the services keep data; None unless the catalogue says it of every one of them."""
+    found: list[str] = []
+    for hosting in (service.hosting for service in services):
+        if hosting is None:
+            return None
+        facts = ["/".join(hosting.regions or []), hosting.provider or ""]
+        place = ", ".join(fact for fact in facts if fact)
+        if not place and hosting.location is not None:
+            place = said(hosting.location, language)[0]
+        if not place:
+            return None
+        found.append(place)
+    return found or None
 
 
 def _first(*candidates: tuple[Source, T | None]) -> tuple[Source, T] | None:

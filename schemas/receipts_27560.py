@@ -4,12 +4,12 @@ Field names and obligations are the standard's as the W3C DPV guide lists them (
 those of DPV. A mandatory field is a required member, so a value that nobody has stated refuses the receipt.
 """
 
-from datetime import timedelta
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
 from schemas.errors import NoConsentStated
+from schemas.durations import Duration
 from schemas.events import Name, Sha256, Time, Uuid, parse_time
 from schemas.notices import PersonalData
 from schemas.parties import ControllerDetails
@@ -253,12 +253,14 @@ def _validity(stated: Stated, purpose_id: str, state: str) -> str:
     if state not in {"dpv:ConsentGiven", "dpv:RenewedConsentGiven"}:
         return UNTIL_EVENT
     asked = stated.asked(purpose_id)
-    days = None if asked is None else asked.valid_days
+    validity = None if asked is None else asked.validity
     until = stated.what.get("valid_until")
     began = stated.what["time"]
-    if until is not None and (days is None or parse_time(until) < parse_time(began) + timedelta(days=days)):
+    if until is not None and (
+        validity is None or parse_time(until) < Duration.parse(validity).after(parse_time(began))
+    ):
         return f"{began}/{until}"
-    return UNTIL_EVENT if days is None else f"P{days}D"
+    return UNTIL_EVENT if validity is None else validity
 
 
 def _entity(stated: Stated) -> str | None:

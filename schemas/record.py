@@ -6,7 +6,7 @@ Invariant: the public entry holds nothing that can be related to a person once t
 import hashlib
 import hmac
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final, Literal, NamedTuple
 
@@ -27,7 +27,16 @@ _PART_PREFIXES: Final[dict[PartName, bytes]] = {name: b"sayso/part/v1\n%b\n" % n
 _COMMITMENT_DOMAIN: Final = b"sayso/commitment/v1\n"
 
 Words = Literal["rendered", "captured", "matched", "unverified"]
-Mark = Literal["clock-ahead", "late", "notice-unknown", "token-invalid"]
+# unconfirmed: nobody showed that they may speak for the identifiers. signal-*: of a TC or GPP string.
+Mark = Literal[
+    "clock-ahead",
+    "late",
+    "notice-unknown",
+    "token-invalid",
+    "unconfirmed",
+    "signal-unreadable",
+    "signal-differs",
+]
 PostedBy = Literal["browser", "server"]
 
 
@@ -48,6 +57,8 @@ class Reception:
     posted_by: PostedBy
     words: Words
     marks: Sequence[Mark]
+    # Circumstances that ingest itself saw or worked out; they stand before what the page says of the same.
+    context: Mapping[str, Any] = field(default_factory=dict)
 
 
 def format_time(moment: datetime) -> str:
@@ -68,6 +79,8 @@ _WHAT_MEMBERS: Final = (
     "double_opt_in",
     "request",
     "supersedes",
+    "link",
+    "removal",
 )
 
 
@@ -106,6 +119,8 @@ def parts_of(event: Mapping[str, Any], reception: Reception) -> Parts:
     _split_signals(data.get("signals"), what, context)
     if "ext" in data:
         context["ext"] = data["ext"]
+    if reception.context:
+        context |= reception.context
     return Parts(canonical_json(who), canonical_json(what), canonical_json(context))
 
 

@@ -88,6 +88,7 @@ METRIC_LABELS: Final[frozenset[str]] = frozenset(
     {
         "authority",
         "controller",
+        "language",
         "log",
         "method",
         "outcome",
@@ -95,6 +96,7 @@ METRIC_LABELS: Final[frozenset[str]] = frozenset(
         "problem",
         "reason",
         "route",
+        "site",
         "status",
         "transport",
         "witness",

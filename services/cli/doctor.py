@@ -35,6 +35,7 @@ _SECRET_FILES: Final = (
     "SAYSO_EPOCH_KEY_FILE",
     "SAYSO_QUERY_EPOCH_KEY_FILE",
     "SAYSO_NOTICE_KEY_FILE",
+    "SAYSO_CAPABILITY_KEY_FILE",
     "SAYSO_RECEIPT_KEY_FILE",
 )
 # The key that each publishing service signs its epochs with.

@@ -13,7 +13,7 @@ from typing import Annotated, Final
 import typer
 
 from schemas.errors import ConfigurationError, SaysoError
-from services.cli import controllers, erasing, logs, notices, rotation, site_keys, sites
+from services.cli import catalogue, controllers, erasing, logs, notices, rotation, site_keys, sites
 
 EXIT_CHECK_FAILED: Final = 1
 
@@ -33,6 +33,7 @@ site_keys.app.add_typer(rotation.retire_app, name="retire")
 app.add_typer(notices.app, name="notice")
 app.add_typer(logs.app, name="log")
 app.add_typer(erasing.app, name="erasure")
+app.add_typer(catalogue.app, name="catalogue")
 
 
 @app.command()
@@ -156,6 +157,38 @@ def fsck(
     from services.ledger.fsck.check import Run
 
     raise typer.Exit(0 if run_fsck(Run(log, jobs, resume), report) else EXIT_CHECK_FAILED)
+
+
+@app.command("import")
+def import_file(
+    file: Annotated[Path, typer.Argument(help="An export of another consent log, CSV or NDJSON.")],
+    site: Annotated[str, typer.Option(help="The site whose people these are.")],
+    key_file: Annotated[
+        Path | None, typer.Option(help="File with the site's server key; - for input.")
+    ] = None,
+    ingest: Annotated[str, typer.Option(help="Address of ingest.")] = "http://127.0.0.1:8080",
+    preset: Annotated[str | None, typer.Option(help="onetrust, cookiebot, usercentrics, didomi or iubenda.")] = None,
+    mapping: Annotated[
+        Path | None, typer.Option(help="What the columns mean; over a preset, what differs.")
+    ] = None,
+    report: Annotated[Path | None, typer.Option(help="Where refused lines are listed; beside FILE by default.")] = None,
+    dry: Annotated[bool, typer.Option("--dry-run", help="Judge every line by the mapping; send nothing.")] = False,
+) -> None:
+    """Import what a site recorded elsewhere; started again after a kill, it goes on. Exit 0 if no line was refused."""
+    from services.cli.importing.command import meaning_of, read_key, run_import
+    from services.cli.importing.run import Import
+
+    if key_file is None and not dry:
+        raise ConfigurationError("give --key-file with the site's server key, or --dry-run")
+    asked = Import(
+        path=file,
+        meaning=meaning_of(preset, mapping),
+        site=site,
+        ingest_url=ingest,
+        key="" if key_file is None else read_key(key_file),
+        report=file.with_name(file.name + ".refused.ndjson") if report is None else report,
+    )
+    raise typer.Exit(run_import(asked, dry=dry))
 
 
 @app.command("restore-check")

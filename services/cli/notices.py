@@ -7,47 +7,74 @@ from typing import Annotated, Any
 
 import typer
 
-from schemas.errors import ConfigurationError, InvalidValue, Problem
+from schemas.errors import ConfigurationError, InvalidValue, NoticeNotValid, Problem
+from schemas.notices import notice_hash
 
 app = typer.Typer(no_args_is_help=True, help="Notices: the words that people are shown.")
 
 
-def read_notice(path: Path) -> bytes:
-    """The canonical bytes of a notice file (YAML or JSON). Raises ConfigurationError that names the member at fault."""
+def read_value(path: Path) -> Any:
+    """A YAML or JSON file. Raises ConfigurationError."""
     import yaml
 
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigurationError(f"{path} cannot be read as YAML or JSON ({type(error).__name__})") from None
+
+
+def read_notice(path: Path) -> bytes:
+    """The canonical bytes of a notice file. Raises ConfigurationError that names the member at fault."""
     from schemas.notices import notice_bytes
 
     try:
-        value: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
-        return notice_bytes(value)
+        return notice_bytes(read_value(path))
     except InvalidValue as error:
         raise ConfigurationError(f"{path} is not a notice: see its member {error.pointer}") from None
     except Problem as error:
         raise ConfigurationError(f"{path} is not a notice: {error.title}. {error.advice}") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, TypeError) as error:
-        raise ConfigurationError(f"{path} cannot be read as YAML or JSON ({type(error).__name__})") from None
+    except TypeError as error:
+        raise ConfigurationError(f"{path} is not a notice ({type(error).__name__})") from None
 
 
 @app.command()
 def publish(
-    file: Annotated[Path, typer.Argument(help="The notice, YAML or JSON.")],
+    file: Annotated[Path, typer.Argument(help="A notice in one language, or its source in all of them; YAML or JSON.")],
     site: Annotated[str, typer.Option(help="The site that shows it.")],
 ) -> None:
-    """Publish a notice for a site and print its hash; doubts about it go to the error output."""
-    from schemas.catalogue import doubts
-    from schemas.notices import NoticeContent
+    """Publish a notice for a site and print its hash, or one line a language; doubts go to the error output."""
+    from schemas.notice_making import read_source
     from services.cli import admin, registry
 
-    content = read_notice(file)
+    value = read_value(file)
+    is_source = isinstance(value, dict) and "texts" in value
+    try:
+        source = read_source(value) if is_source else None
+    except NoticeNotValid as error:
+        raise ConfigurationError(f"{file} is not the source of a notice: see its member {error.pointer}") from None
+
+    async def run() -> list[str]:
+        async with admin.connect() as connection:
+            if source is None:
+                content = read_notice(file)
+                _doubt(content)
+                return [(await registry.publish_notice(connection, site, content)).hex()]
+            said = []
+            for made in await registry.publish_source(connection, site, source):
+                _doubt(made.content)
+                changed = ", ".join(made.changes) or "nothing that concerns earlier answers"
+                said.append(f"{notice_hash(made.content).hex()}  {made.language}  changed: {changed}")
+            return said
+
+    print("\n".join(asyncio.run(run())))
+
+
+def _doubt(content: bytes) -> None:
+    from schemas.catalogue import doubts
+    from schemas.notices import NoticeContent
+
     for doubt in doubts(NoticeContent.model_validate_json(content)):
         typer.echo(f"doubt: {doubt}", err=True)
-
-    async def run() -> bytes:
-        async with admin.connect() as connection:
-            return await registry.publish_notice(connection, site, content)
-
-    print(asyncio.run(run()).hex())
 
 
 @app.command("list")
@@ -67,6 +94,23 @@ def list_notices(site: Annotated[str, typer.Option(help="The site.")]) -> None:
         return output.table(("sha256", "notice", "version", "language", "published"), shown)
 
     print(asyncio.run(run()))
+
+
+@app.command("hash")
+def hash_words(
+    file: Annotated[
+        Path, typer.Argument(help="The words of a banner, as `sayso.shown().text` gives them.")
+    ],
+    language: Annotated[str, typer.Option(help="Their language, as the page states it.")],
+) -> None:
+    """Print the hash that an adapter gives to these words, to tie them to a notice with `sayso notice match`."""
+    from schemas.captured import captured_hash
+
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{file} cannot be read as UTF-8 text ({type(error).__name__})") from None
+    print(captured_hash(text, language))
 
 
 @app.command()

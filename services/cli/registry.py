@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from schemas.errors import ConfigurationError
 from schemas.events import INGEST_TYPES, QUERY_TYPES
+from schemas.notice_making import Made, NoticeSource, make_notices
 from schemas.notices import NoticeContent, notice_hash
 from schemas.sealing import key_id
 from services.cli.admin import QUERIES
@@ -32,7 +33,7 @@ _SITE_NAME: Final = re.compile(r"^[a-z0-9][a-z0-9._-]{0,63}$")
 # GDPR Art. 17(3): a legal obligation; the establishment, exercise or defence of legal claims.
 MINIMAL_PROOF_GROUNDS: Final = ("17(3)(b)", "17(3)(e)")
 
-KeyKind = Literal["pk", "sk"]
+KeyKind = Literal["pk", "sk", "app"]
 AccessRole = Literal["reader", "dpo", "auditor", "admin"]
 PublishingService = Literal["ingest", "query"]
 
@@ -175,6 +176,20 @@ async def publish_notice(connection: Connection, site: str, content: bytes) -> b
     name = notice_hash(content)
     await connection.execute(QUERIES["publish_notice"], place.controller, name, place.site, language, content)
     return name
+
+
+async def publish_source(connection: Connection, site: str, source: NoticeSource) -> list[Made]:
+    """Make the notices of a source and publish them together; what was made."""
+    place = await find_site(connection, site)
+    async with connection.transaction():
+        rows = await connection.fetch(QUERIES["list_notices"], site)
+        made = make_notices(source, [NoticeContent.model_validate_json(row["content"]) for row in rows])
+        for one in made:
+            name = notice_hash(one.content)
+            await connection.execute(
+                QUERIES["publish_notice"], place.controller, name, place.site, one.language, one.content
+            )
+    return made
 
 
 async def set_minimal_proof_rule(

@@ -1,4 +1,4 @@
-"""`sayso key`: keys of callers (publishable, server, access), publishers, and key files of the services."""
+"""`sayso key`: keys of callers (publishable, app, server, access), publishers, and key files of the services."""
 
 import asyncio
 from enum import StrEnum
@@ -13,9 +13,10 @@ app = typer.Typer(no_args_is_help=True, help="Keys of callers, of publishing pro
 
 
 class SiteKeyKind(StrEnum):
-    """pk: no secret, for browsers and apps, bound to origins. sk: secret, for servers."""
+    """pk: no secret, for pages, bound to origins. app: no secret, for native apps. sk: secret, for servers."""
 
     PK = "pk"
+    APP = "app"
     SK = "sk"
 
 
@@ -38,7 +39,7 @@ class Publishing(StrEnum):
 @app.command()
 def create(
     site: Annotated[str | None, typer.Option(help="Site that the key posts events for; with --kind.")] = None,
-    kind: Annotated[SiteKeyKind | None, typer.Option(help="pk for browsers and apps, sk for servers.")] = None,
+    kind: Annotated[SiteKeyKind | None, typer.Option(help="pk for pages, app for native apps, sk for servers.")] = None,
     controller: Annotated[str | None, typer.Option(help="Controller whose answers the key reads; with --role.")] = None,
     role: Annotated[AccessKeyRole | None, typer.Option(help="What the key may read.")] = None,
 ) -> None:
@@ -59,7 +60,7 @@ def create(
 @app.command()
 def revoke(
     key: Annotated[
-        str, typer.Argument(help="The key's name (pk_..., sk_..., ak_... or a publisher); no secret needed.")
+        str, typer.Argument(help="The key's name (pk_..., app_..., sk_..., ak_... or a publisher); no secret needed.")
     ],
 ) -> None:
     """End a key. Services notice within a minute."""

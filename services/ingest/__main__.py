@@ -43,7 +43,7 @@ def main() -> int:
             log_config=None,
             access_log=False,
             server_header=False,
-            # Nothing here depends on who the peer is.
+            # services/ingest/networks.py finds out whom a proxy speaks for; uvicorn would believe any on this machine.
             proxy_headers=False,
             timeout_graceful_shutdown=DRAIN_S,
         )

@@ -4,6 +4,7 @@ Invariant: a denial is never turned away for a clock, a notice or a token; it is
 anything that was posted: pointers are cut at the first name that the schema does not know.
 """
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
@@ -12,9 +13,9 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from schemas.errors import (
+    ActTooOld,
     ContradictoryEvent,
     FloatNotAllowed,
-    IdentifierNotAllowed,
     InvalidValue,
     MissingField,
     Problem,
@@ -25,14 +26,16 @@ from schemas.errors import (
     WrongSource,
     WrongType,
 )
-from schemas.events import BROWSER_IDENTIFIERS, Event, event_json_schema
+from schemas.events import PERMISSIVE, Event, event_json_schema
 from schemas.limits import CLOCK_SKEW_S_MAX
 from schemas.record import Mark, Reception, Words
 from services.http import pointer_of, schema_names
 from services.ingest.auth import Caller
 from services.ingest.notices import NoticeTokens
+from services.ingest.proving import Named, Proving
 from services.ingest.reading import Readable
 from services.ingest.shapes import Shapes
+from services.ingest.signals import read_signals
 from services.ingest.sites import Words as SiteWords
 
 LATE_AFTER_S: Final = 24 * 3600
@@ -63,33 +66,62 @@ def _bounds(now_s: int) -> tuple[str, str]:
     return ahead, late
 
 
+class Judged(NamedTuple):
+    """What ingest adds to an event, and the browser's number that its visitor key has proven."""
+
+    reception: Reception
+    visitor: Named | None
+
+
+class Judging(NamedTuple):
+    """What judging needs besides the event and its caller; one per process."""
+
+    tokens: NoticeTokens
+    shapes: Shapes
+    proving: Proving
+    # What a page or an app grants later than this is not taken.
+    grant_age_s: int
+
+
 def judge(
-    event: Readable, caller: Caller, site: SiteWords, tokens: NoticeTokens, shapes: Shapes, now: Moment
-) -> Reception:
+    event: Readable, caller: Caller, site: SiteWords, by: Judging, signers: Mapping[str, Caller], now: Moment
+) -> Judged:
     """What ingest adds to the event. Raises the problem that keeps it out.
 
-    1. The schema; 2. what this caller may say; 3. the clock; 4. the words; 5. whether the site knows what is named.
+    1. The schema; 2. what this caller may say, and for whom; 3. the clock; 4. the words; 5. whether the site knows
+    what is named. `signers` are the server keys that the event's identity may have been signed with.
     """
     value = event.value
-    if not shapes.knows(event):
+    if not by.shapes.knows(event):
         check_schema(event)
-        shapes.learn(event)
+        by.shapes.learn(event)
     _check_caller(value, caller)
     data = value["data"]
     marks: list[Mark] = []
+    proven = by.proving.prove(value, caller, signers, now.us // 1_000_000)
+    if not proven.confirmed:
+        marks.append("unconfirmed")
     # RFC 3339 in UTC sorts as text, down to the second.
     time = value["time"][:_SECONDS]
     if time > now.ahead:
         marks.append("clock-ahead")
     elif time < now.late:
         marks.append("late")
+        if caller.kind != "sk":
+            _check_age(time, data, now, by.grant_age_s)
     words: Words = "unverified"
     notice = data.get("notice")
     if notice is not None:
-        words = _words(notice, data.get("capture"), caller, site, tokens, now, marks)
+        words = _words(notice, data.get("capture"), caller, site, by.tokens, now, marks)
     if "notice-unknown" not in marks and "decisions" in data:
         _check_names(data["decisions"], site)
-    return Reception(caller.site_name, now.at, caller.posted_by, words, marks)
+    context: dict[str, Any] = _path_alone(data["context"]) if "context" in data else {}
+    if "signals" in data:
+        signals = read_signals(data)
+        marks += signals.marks
+        if signals.decoded:
+            context["decoded"] = signals.decoded
+    return Judged(Reception(caller.site_name, now.at, caller.posted_by, words, marks, context), proven.visitor)
 
 
 def check_schema(event: Readable) -> None:
@@ -143,14 +175,22 @@ def _check_caller(value: dict[str, Any], caller: Caller) -> None:
         raise WrongSource("/source")
     if value["type"] not in caller.types:
         raise TypeNotAllowed("/type")
-    if caller.kind == "pk":
-        data = value["data"]
-        if "subject" in data:
-            for number, identifier in enumerate(data["subject"]["identifiers"]):
-                if identifier["type"] not in BROWSER_IDENTIFIERS:
-                    raise IdentifierNotAllowed(f"/data/subject/identifiers/{number}/type")
-        if "guardian" in data and data["guardian"]["identifier"]["type"] not in BROWSER_IDENTIFIERS:
-            raise IdentifierNotAllowed("/data/guardian/identifier/type")
+
+
+def _check_age(time: str, data: dict[str, Any], now: Moment, grant_age_s: int) -> None:
+    """A grant from long ago may be a stolen copy, and asking again costs little; a denial counts whatever its age."""
+    if time >= (now.at - timedelta(seconds=grant_age_s)).isoformat()[:_SECONDS]:
+        return
+    said = {decision["decision"] for decision in data.get("decisions", ())}
+    if "granted" in said and said <= PERMISSIVE:
+        raise ActTooOld("/time")
+
+
+def _path_alone(context: dict[str, Any]) -> dict[str, str]:
+    """The page without query and fragment, which may hold anything about anybody."""
+    page = context.get("page", "")
+    path = page.partition("#")[0].partition("?")[0]
+    return {} if path == page else {"page": path or "/"}
 
 
 def _words(

@@ -4,33 +4,43 @@ It registers nothing: its epoch key's public half must be in the database alread
 """
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Annotated, Any, Final, TypedDict
+from typing import Any, Final, TypedDict
 
 import asyncpg
-import orjson
-from fastapi import APIRouter, FastAPI, Query
-from prometheus_client import CollectorRegistry
+from fastapi import FastAPI
+from prometheus_client import CollectorRegistry, Counter
 from starlette.requests import Request
-from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from schemas.catalogue import catalogue_services
-from schemas.errors import ConfigurationError, NotFound
-from schemas.events import INGEST_TYPES, Language
+from schemas.errors import ConfigurationError
+from schemas.events import INGEST_TYPES
+from services.capabilities import Capabilities
 from services.http import create_service_app
+from services.ingest import notice_routes, snippet
+from services.ingest.accept import Judging
 from services.ingest.auth import Callers
+from services.ingest.catalogue import routes as catalogue_routes
+from services.ingest.catalogue.site_catalogue import SiteCatalogue
+from services.ingest.clients import Clients
+from services.ingest.dropin import PATHS as DROP_INS
+from services.ingest.dropin import as_drop_in
 from services.ingest.endpoint import PATH, EventsEndpoint
 from services.ingest.intake import Intake
+from services.ingest.limits import Limits, Rule, Rules
 from services.ingest.notices import NoticeTokens
 from services.ingest.openapi import describe_events
+from services.ingest.proving import Proving
 from services.ingest.settings import IngestSettings
 from services.ingest.shapes import Shapes
 from services.ingest.sites import Sites
+from services.ingest.visitors import routes as visitor_routes
+from services.ingest.visitors.acting import Acts, Places
+from services.ingest.visitors.links import Links
 from services.keys import read_secret, signing_key
-from services.observability import describe, gauge, get_logger
+from services.observability import counter, describe, gauge, get_logger
 from services.postgres import DATABASE_AWAY, Pool, create_pool
 from services.stream.address import kafka_bootstrap, make_publisher
 from services.stream.epochs import Epochs
@@ -55,10 +65,15 @@ class IngestState(TypedDict):
     tokens: NoticeTokens
     publisher: Publisher
     events: EventsEndpoint
+    served: Counter
+    callers: Callers
+    links: Links
+    acts: Acts
+    catalogue: SiteCatalogue
 
 
 class IngestApp:
-    """The ASGI application: POST /v1/events by hand, the rest by FastAPI."""
+    """The ASGI application: POST /v1/events and the drop-ins by hand, the rest by FastAPI."""
 
     def __init__(self, settings: IngestSettings) -> None:
         """Read the key files. Raises ConfigurationError."""
@@ -67,6 +82,7 @@ class IngestApp:
         self._epochs = Epochs(signing_key(settings.epoch_key_file), INGEST_TYPES)
         self._tokens = NoticeTokens(signing_key(settings.notice_key_file))
         self._event_id_key = read_secret(settings.event_id_key_file)
+        self._capabilities = Capabilities(read_secret(settings.capability_key_file))
         self._registry = CollectorRegistry()
         # Why the start was refused; read by __main__ after the server gave up.
         self.refusal: ConfigurationError | None = None
@@ -78,14 +94,22 @@ class IngestApp:
             probes={"registration": _registration_probe, "stream": _stream_probe},
             remarks={"postgres": _postgres_probe, "kafka": _kafka_probe},
         )
-        self._api.include_router(_router)
+        self._api.include_router(notice_routes.router)
+        self._api.include_router(snippet.router)
+        self._api.include_router(catalogue_routes.router)
+        self._api.include_router(visitor_routes.visitors)
         describe_events(self._api.openapi())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"] == PATH:
-            await scope["state"]["events"](scope, receive, send)
-        else:
-            await self._api(scope, receive, send)
+        if scope["type"] == "http":
+            if scope["path"] == PATH:
+                await scope["state"]["events"](scope, receive, send)
+                return
+            drop_in = as_drop_in(scope)
+            if drop_in["path"] in DROP_INS:
+                await scope["state"]["events"](drop_in, receive, send)
+                return
+        await self._api(scope, receive, send)
 
     @asynccontextmanager
     async def _lifespan(self, _app: FastAPI) -> AsyncIterator[Mapping[str, Any]]:
@@ -113,14 +137,26 @@ class IngestApp:
         for work in (waiting.run(), _keep_fresh(self._epochs, pool)):
             task = asyncio.create_task(work)
             stack.push_async_callback(_end, task)
-        intake = Intake(sites, self._tokens, Shapes(), self._epochs, publisher, waiting, self._event_id_key)
+        callers = Callers(pool)
+        grant_age_s = settings.grant_age_days * 24 * 3600
+        judging = Judging(self._tokens, Shapes(), Proving(self._capabilities, callers.named), grant_age_s)
+        limits = _limits(settings, stack)
+        intake = Intake(sites, judging, self._epochs, publisher, waiting, self._event_id_key, limits)
+        clients = Clients(settings, self._event_id_key)
         state = IngestState(
             pool=pool,
             epochs=self._epochs,
             sites=sites,
             tokens=self._tokens,
             publisher=publisher,
-            events=EventsEndpoint(Callers(pool), intake, self._registry),
+            served=counter(
+                self._registry, "sayso_ingest_notices_served_total", "Notices handed out.", ["site", "language"]
+            ),
+            events=EventsEndpoint(callers, clients, limits, intake, self._registry),
+            callers=callers,
+            links=Links(self._capabilities, settings.ingest_public_url),
+            acts=Acts(intake, Places(pool), sites, self._tokens, clients, limits),
+            catalogue=SiteCatalogue(pool, sites),
         )
         return {**state}
 
@@ -128,6 +164,25 @@ class IngestApp:
 def create_app(settings: IngestSettings) -> IngestApp:
     """The ASGI app, not yet connected to anything. Raises ConfigurationError."""
     return IngestApp(settings)
+
+
+def _limits(settings: IngestSettings, stack: AsyncExitStack) -> Limits:
+    """The rules as set, in this process and, if there is one, in a Redis. Raises ConfigurationError."""
+    rules = Rules(
+        key=Rule(settings.rate_limit_per_s, settings.rate_limit_burst),
+        network=Rule(settings.rate_limit_network_per_s, settings.rate_limit_network_burst),
+        unconfirmed=Rule(settings.rate_limit_unconfirmed_per_s, settings.rate_limit_unconfirmed_burst),
+        server=Rule(settings.rate_limit_server_per_s, settings.rate_limit_server_burst),
+    )
+    if settings.rate_limit_redis_url_file is None:
+        return Limits(rules)
+    try:
+        from services.ingest.shared_limits import SharedBuckets, read_redis_url  # noqa: PLC0415 - an extra
+    except ModuleNotFoundError:
+        raise ConfigurationError("shared rate limits need the extra 'redis': pip install 'sayso[redis]'") from None
+    shared = SharedBuckets(read_redis_url(settings.rate_limit_redis_url_file))
+    stack.callback(shared.close)
+    return Limits(rules, shared)
 
 
 async def _when_ready(settings: IngestSettings, epochs: Epochs) -> Pool:
@@ -216,29 +271,3 @@ async def _stream_probe(request: Request) -> str | None:
     if isinstance(publisher, FallbackPublisher) and publisher.state is BreakerState.CLOSED:
         return None
     return await _postgres_probe(request)
-
-
-_router = APIRouter(tags=["notices"])
-
-
-@_router.get("/v1/notices/{site}")
-async def latest_notice(request: Request, site: str, language: Annotated[Language, Query()]) -> Response:
-    """The latest notice of the site in the language, its hash, and a token to send back with the answer to it."""
-    sites: Sites = request.state.sites
-    tokens: NoticeTokens = request.state.tokens
-    found = await sites.named(site)
-    notice = None if found is None else (await sites.words(found)).latest(language)
-    if notice is None:
-        raise NotFound
-    issued = tokens.issue(site, notice.sha256, int(time.time()))
-    document = {
-        "sha256": notice.sha256,
-        "language": notice.language,
-        "token": issued.token,
-        "token_expires_at": issued.expires_at,
-        # Verbatim: the hash names exactly these bytes.
-        "content": orjson.Fragment(notice.content),
-    }
-    # Anybody may show a public notice; nothing of the visitor goes into the answer.
-    headers = {"access-control-allow-origin": "*"}
-    return Response(orjson.dumps(document), headers=headers, media_type="application/json")

@@ -1,11 +1,12 @@
-"""Who is calling: publishable and server keys, the site they speak for, and the origins a page may post from.
+"""Who is calling: publishable, app and server keys, the site they speak for, and the origins a page may post from.
 
-A publishable key is no secret: it is bound to origins and to what a browser may say. A server key is one, so it is
-taken from the Authorization header alone; a URL would leave it in logs and histories.
+Publishable and app keys are no secret: the one is bound to origins, both to what a browser may say. A server key is
+one, so it is taken from the Authorization header alone; a URL would leave it in logs and histories.
 """
 
 import hmac
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
@@ -20,7 +21,7 @@ from services.ingest.sites import SiteId
 from services.keys import secret_digest
 from services.postgres import Pool, named_queries
 
-_PUBLISHABLE: Final = re.compile(r"pk_[0-9A-Za-z]{22,64}")
+_PUBLIC: Final = re.compile(r"(?:pk|app)_[0-9A-Za-z]{22,64}")
 _SERVER: Final = re.compile(r"(sk_[0-9A-Za-z]{8,64})_([0-9A-Za-z]{22,128})")
 QUERY_FIELDS_MAX: Final = 20
 QUERIES_MAX: Final = 10_000
@@ -32,7 +33,7 @@ STATEMENTS = named_queries(Path(__file__).parent / "sql" / "queries.sql")
 class Caller:
     """A key and everything that follows from it."""
 
-    kind: Literal["pk", "sk"]
+    kind: Literal["pk", "sk", "app"]
     site: SiteId
     controller_name: str
     site_name: str
@@ -42,6 +43,8 @@ class Caller:
     source: str
     types: frozenset[str]
     posted_by: PostedBy
+    # The key's public name; none for what the service says over a link.
+    key: bytes = b""
 
 
 class Callers:
@@ -77,13 +80,17 @@ class Callers:
             self._queries[query] = name
         return caller
 
+    async def named(self, name: str) -> Caller | None:
+        """The caller that a key's public name stands for; its secret has yet to be shown. Raises LedgerAway."""
+        return self._callers.fresh(name) or await self._callers.find(name)
+
     async def _read(self, name: str) -> Caller | None:
         row = await self._pool.fetchrow(STATEMENTS["site_key"], name)
         if row is None:
             return None
-        browser = row["kind"] == "pk"
+        server = row["kind"] == "sk"
         return Caller(
-            kind="pk" if browser else "sk",
+            kind=row["kind"],
             site=SiteId(row["controller"], row["site"]),
             controller_name=row["controller_name"],
             site_name=row["site_name"],
@@ -91,8 +98,9 @@ class Callers:
             secret_sha256=row["secret_sha256"],
             origins=frozenset(origin.encode() for origin in row["origins"]),
             source=source_of(row["site_name"]),
-            types=BROWSER_TYPES if browser else SERVER_TYPES,
-            posted_by="browser" if browser else "server",
+            types=SERVER_TYPES if server else BROWSER_TYPES,
+            posted_by="server" if server else "browser",
+            key=name.encode(),
         )
 
 
@@ -109,16 +117,25 @@ def _presented(authorization: bytes | None, query: bytes) -> tuple[str, str | No
         key = parse_qs(query.decode("latin-1"), max_num_fields=QUERY_FIELDS_MAX).get("key", [""])[0]
         if not key or key.startswith("sk_"):
             raise MissingKey
-    if _PUBLISHABLE.fullmatch(key) is None:
+    if _PUBLIC.fullmatch(key) is None:
         raise WrongKey
     return key, None
 
 
-def check_origin(caller: Caller, origin: bytes | None, *, browser: bool) -> None:
-    """Raise OriginNotAllowed unless the page may use this key.
+def check_origin(caller: Caller, headers: Mapping[bytes, bytes]) -> None:
+    """Raise OriginNotAllowed unless whoever sent these headers may use this key.
 
-    Browsers name the origin of every cross-origin post. Without one it is an app or a server, which could write any
-    origin it likes: an allow-list protects against other people's pages, not against programs.
+    1. A page of an allowed origin may, with any key; 2. a page that ingest's own origin serves, if that is allowed: it
+    may come without Origin; 3. what is no page may with an app key or a server key. A program can write any origin it
+    likes: an allow-list keeps other people's pages out, and proofs and limits (docs/ingest.md) what a program can do.
     """
-    if caller.kind == "pk" and (origin not in caller.origins if origin is not None else browser):
-        raise OriginNotAllowed
+    origin = headers.get(b"origin")
+    if caller.kind == "sk" or origin in caller.origins:
+        return
+    if caller.kind == "app" and origin is None and b"sec-fetch-site" not in headers:
+        return
+    if origin in {None, b"null"} and headers.get(b"sec-fetch-site") == b"same-origin":
+        host = headers.get(b"host", b"")
+        if not caller.origins.isdisjoint((b"https://" + host, b"http://" + host)):
+            return
+    raise OriginNotAllowed

@@ -4,25 +4,34 @@ Invariant: an outcome other than a problem is given only after the publisher sai
 """
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
 from schemas.canonical import canonical_json
-from schemas.errors import LedgerAway, Problem, StreamAway, StreamUnavailable, UnknownPurpose, UnknownService
-from schemas.events import TRACING_ATTRIBUTES
+from schemas.errors import (
+    LedgerAway,
+    Problem,
+    StreamAway,
+    StreamUnavailable,
+    TooManyRequests,
+    UnknownPurpose,
+    UnknownService,
+)
+from schemas.events import PASSING_ATTRIBUTES
 from schemas.record import Reception, parts_of
 from schemas.sealing import Epoch, SealedBody
-from services.ingest.accept import Moment, judge
+from services.ingest.accept import Judged, Judging, Moment, judge
 from services.ingest.auth import Caller
-from services.ingest.notices import NoticeTokens
+from services.ingest.clients import NOBODY, Client
+from services.ingest.limits import Limits
+from services.ingest.proving import Named
 from services.ingest.reading import Read, Readable
-from services.ingest.shapes import Shapes
 from services.ingest.sites import Sites, Words
 from services.keys import event_mac
 from services.stream.epochs import Epochs
 from services.stream.protocol import Message, Publisher
-from services.stream.waiting import Place, Settled, Waiter, Waiting
+from services.stream.waiting import Dropped, Place, Settled, Waiter, Waiting
 
 RETRY_AFTER_S: Final = 5
 
@@ -32,6 +41,10 @@ class Taken(NamedTuple):
 
     event_id: str
     place: Place | None
+    # For a browser that has proven its number.
+    capability: str | None = None
+    # Recorded nowhere, because it is from before an erasure, or set aside.
+    dropped: bool = False
 
 
 class Refused(NamedTuple):
@@ -48,66 +61,124 @@ class Intake:
     """What taking an event needs; one per process."""
 
     sites: Sites
-    tokens: NoticeTokens
-    shapes: Shapes
+    judging: Judging
     epochs: Epochs
     publisher: Publisher
     waiting: Waiting
     event_id_key: bytes
+    limits: Limits
 
-    async def take(self, events: Sequence[Read], caller: Caller, now_us: int, wait_s: int) -> list[Outcome]:
+    async def take(
+        self, events: Sequence[Read], caller: Caller, now_us: int, wait_s: int, client: Client = NOBODY
+    ) -> list[Outcome]:
         """An outcome for each event, in their order. Raises StreamAway or LedgerAway when none was taken for that.
 
         1. Judge each event by what is known of the site; 2. read the site anew, once, for those that name something
-        unknown, and judge them again; 3. seal what passed; 4. publish: a crash before this leaves nothing, and the
-        caller without an answer sends the same id again; 5. wait for the ledger, if the caller asked for it.
+        unknown, and judge them again; 3. limit what is unconfirmed, and add what we saw of the client; 4. seal what
+        passed; 5. publish: a crash before this leaves nothing, and the caller without an answer sends the same id
+        again; 6. wait for the ledger, if the caller asked for it.
         """
         now = Moment.of(now_us)
-        words = await self.sites.words(caller.site)
-        judged = [self._judge(event, caller, words, now) for event in events]
-        if self._look_again(events, judged, caller):
-            judged = await self._judge_anew(events, judged, caller, now)
+        judged = await self._judge_all(events, caller, now)
+        if caller.kind != "sk":
+            judged = [await self._from_client(verdict, client) for verdict in judged]
         passed = [
             (event, verdict)
             for event, verdict in zip(events, judged, strict=True)
-            if isinstance(event, Readable) and isinstance(verdict, Reception)
+            if isinstance(event, Readable) and isinstance(verdict, Judged)
         ]
         if not passed:
             return [Refused(verdict) for verdict in judged if isinstance(verdict, Problem)]
         epoch = self.epochs.current()
-        messages = [seal(event, reception, caller, epoch, now_us) for event, reception in passed]
+        messages = [seal(event, verdict.reception, caller, epoch, now_us) for event, verdict in passed]
         settled = await self._publish(messages, caller, wait_s)
         taken = zip(messages, settled, strict=True)
-        return [Refused(verdict) if isinstance(verdict, Problem) else _outcome(*next(taken)) for verdict in judged]
+        return [
+            Refused(verdict)
+            if isinstance(verdict, Problem)
+            else self._outcome(*next(taken), verdict.visitor, caller, now)
+            for verdict in judged
+        ]
 
-    def _judge(self, event: Read, caller: Caller, words: Words, now: Moment) -> Reception | Problem:
+    async def check(self, event: Readable, caller: Caller, now_us: int) -> None:
+        """Raise the problem that `take` would refuse the event with now; nothing is published."""
+        (verdict,) = await self._judge_all([event], caller, Moment.of(now_us))
+        if isinstance(verdict, Problem):
+            raise verdict
+
+    async def _judge_all(self, events: Sequence[Read], caller: Caller, now: Moment) -> list[Judged | Problem]:
+        words = await self.sites.words(caller.site)
+        signers = await self.judging.proving.signers(events)
+        judged = [self._judge(event, caller, words, signers, now) for event in events]
+        if self._look_again(events, judged, caller):
+            judged = await self._judge_anew(events, judged, caller, signers, now)
+        return judged
+
+    async def _from_client(self, verdict: Judged | Problem, client: Client) -> Judged | Problem:
+        if isinstance(verdict, Problem):
+            return verdict
+        reception = verdict.reception
+        if "unconfirmed" in reception.marks:
+            try:
+                await self.limits.admit_unconfirmed(client.network)
+            except TooManyRequests as problem:
+                return problem
+        if client.context:
+            return verdict._replace(reception=replace(reception, context={**reception.context, **client.context}))
+        return verdict
+
+    def _outcome(
+        self, message: Message, settled: Settled, visitor: Named | None, caller: Caller, now: Moment
+    ) -> Outcome:
+        if isinstance(settled, Problem):
+            return Refused(settled)
+        if isinstance(settled, Dropped):
+            # A page is not told that somebody was erased.
+            return Taken(message.event_id, None, dropped=caller.kind == "sk")
+        if visitor is None:
+            return Taken(message.event_id, settled)
+        capability = self.judging.proving.grant(message.site, visitor, now.us // 1_000_000)
+        return Taken(message.event_id, settled, capability)
+
+    def _judge(
+        self, event: Read, caller: Caller, words: Words, signers: Mapping[str, Caller], now: Moment
+    ) -> Judged | Problem:
         if isinstance(event, Problem):
             return event
         try:
-            return judge(event, caller, words, self.tokens, self.shapes, now)
+            return judge(event, caller, words, self.judging, signers, now)
         except Problem as problem:
             return problem
 
-    def _look_again(self, events: Sequence[Read], judged: Sequence[Reception | Problem], caller: Caller) -> bool:
+    def _look_again(self, events: Sequence[Read], judged: Sequence[Judged | Problem], caller: Caller) -> bool:
         """Whether an event names what may have been published since we last looked."""
         for event, verdict in zip(events, judged, strict=True):
             if isinstance(verdict, UnknownPurpose | UnknownService):
                 return True
-            if isinstance(event, Problem) or isinstance(verdict, Problem) or "notice-unknown" not in verdict.marks:
+            if (
+                isinstance(event, Problem)
+                or isinstance(verdict, Problem)
+                or "notice-unknown" not in verdict.reception.marks
+            ):
                 continue
             if self.sites.worth_looking_again(caller.site, event.value["data"]["notice"]["sha256"]):
                 return True
         return False
 
     async def _judge_anew(
-        self, events: Sequence[Read], judged: list[Reception | Problem], caller: Caller, now: Moment
-    ) -> list[Reception | Problem]:
+        self,
+        events: Sequence[Read],
+        judged: list[Judged | Problem],
+        caller: Caller,
+        signers: Mapping[str, Caller],
+        now: Moment,
+    ) -> list[Judged | Problem]:
         try:
             words = await self.sites.words_anew(caller.site)
         except LedgerAway as away:
             # Whether the name was published meanwhile cannot be known now: not the caller's mistake.
             return [away if isinstance(v, UnknownPurpose | UnknownService) else v for v in judged]
-        return [self._judge(event, caller, words, now) for event in events]
+        return [self._judge(event, caller, words, signers, now) for event in events]
 
     async def _publish(self, messages: list[Message], caller: Caller, wait_s: int) -> Sequence[Settled]:
         try:
@@ -126,8 +197,8 @@ class Intake:
 def seal(event: Readable, reception: Reception, caller: Caller, epoch: Epoch, now_us: int) -> Message:
     """The message that the ledger opens. Content is what was posted, without what changes from retry to retry."""
     value, content = event
-    if not value.keys().isdisjoint(TRACING_ATTRIBUTES):
-        content = canonical_json({name: value[name] for name in value if name not in TRACING_ATTRIBUTES})
+    if not value.keys().isdisjoint(PASSING_ATTRIBUTES):
+        content = canonical_json({name: value[name] for name in value if name not in PASSING_ATTRIBUTES})
     body = SealedBody(now_us, hashlib.sha256(content).digest(), parts_of(value, reception))
     event_id = value["id"]
     return Message(
@@ -138,9 +209,3 @@ def seal(event: Readable, reception: Reception, caller: Caller, epoch: Epoch, no
         epoch=epoch.header,
         value=epoch.seal(caller.log, caller.site_name, event_id, body),
     )
-
-
-def _outcome(message: Message, settled: Settled) -> Outcome:
-    if isinstance(settled, Problem):
-        return Refused(settled)
-    return Taken(message.event_id, settled)

@@ -1,7 +1,7 @@
 """The schema check, remembered by shape: what a site's events have in common is validated once.
 
-A shape is an event's canonical JSON with the id, the time and the identifiers' values left empty. The schema looks at
-those three by themselves only, so an event whose shape has passed passes if they do (tests/property/test_shapes.py).
+A shape is an event's canonical JSON with the id, the time, the identifiers' values and what proves them left empty. The
+schema looks at those by themselves only, so an event whose shape has passed passes if they do (test_shapes.py).
 Free text stands in a shape, so what is remembered is its hash under a key of this process alone.
 """
 
@@ -12,13 +12,18 @@ from typing import Any, Final
 from pydantic import TypeAdapter
 
 from schemas.canonical import canonical_json
-from schemas.events import IdentifierValue, Time, Uuid
+from schemas.events import Capability, IdentifierValue, Identity, Time, Uuid, VisitorKey
 from services.ingest.reading import Readable
 
 # Who posts ever new shapes only makes the check as slow as it is without this.
 SHAPES_MAX: Final = 2048
 
 _VARIABLE: Final = TypeAdapter(tuple[Uuid, Time, list[IdentifierValue]]).validator
+_PROOFS: Final = {
+    "visitorkey": TypeAdapter(VisitorKey).validator,
+    "capability": TypeAdapter(Capability).validator,
+    "identity": TypeAdapter(Identity).validator,
+}
 
 
 class Shapes:
@@ -50,6 +55,9 @@ def shape_of(value: Any) -> bytes | None:
     try:
         data = value["data"]
         emptied = {**value, "id": "", "time": ""}
+        proofs = _PROOFS.keys() & value.keys()
+        for name in proofs:
+            emptied[name] = ""
         identifiers = []
         if "subject" in data:
             subject = data["subject"]
@@ -58,6 +66,7 @@ def shape_of(value: Any) -> bytes | None:
             emptied["data"] = {**data, "subject": {**subject, "identifiers": hidden}}
         values = [identifier["value"] for identifier in identifiers]
         sound = _VARIABLE.isinstance_python((value["id"], value["time"], values), strict=True)
+        sound = sound and all(_PROOFS[name].isinstance_python(value[name], strict=True) for name in proofs)
     except (KeyError, TypeError, IndexError):
         return None
     return canonical_json(emptied) if sound else None

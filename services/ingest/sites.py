@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from schemas.canonical import read_strict
+from schemas.events import parse_time
 from services.ingest.lookups import Lookups
 from services.postgres import Pool, controller_transaction, named_queries
 
@@ -36,6 +37,10 @@ class Notice:
     content: bytes
     purposes: frozenset[str]
     services: frozenset[str]
+    # From this second since 1970 on it is shown; and which language stands in for one that its version lacks.
+    effective_s: float = 0.0
+    fallback_language: str | None = None
+    version: tuple[str, str] = ("", "")  # with the notice's id
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +52,19 @@ class Words:
     purposes: frozenset[str]
     services: frozenset[str]
 
-    def latest(self, language: str) -> Notice | None:
-        """The latest notice in the language, or in the language without its region."""
-        for wanted in (language, language.partition("-")[0]):
-            for notice in self.notices.values():
+    def to_show(self, language: str, now_s: float) -> Notice | None:
+        """The latest notice in the language, in the language without its region, or in what stands in for it."""
+        in_force = [notice for notice in self.notices.values() if notice.effective_s <= now_s]
+        if not in_force:
+            return None
+        if in_force[0].fallback_language is not None:
+            # Its version is whole: an older one in another language would ask for something else.
+            in_force = [notice for notice in in_force if notice.version == in_force[0].version]
+        for wanted in (language, language.partition("-")[0], in_force[0].fallback_language):
+            for notice in in_force:
                 if notice.language == wanted:
                     return notice
-        return None
+        return in_force[0]
 
 
 class Sites:
@@ -127,4 +138,7 @@ def _parse(sha256: bytes, language: str, content: bytes) -> Notice:
         content=content,
         purposes=frozenset(purpose["purpose"] for purpose in purposes),
         services=frozenset(service for purpose in purposes for service in purpose["services"]),
+        effective_s=parse_time(value["effective_at"]).timestamp() if "effective_at" in value else 0.0,
+        fallback_language=value.get("fallback_language"),
+        version=(value["notice_id"], value["version"]),
     )

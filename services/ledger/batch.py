@@ -21,8 +21,9 @@ from services.ledger.appending import Appending, Edge, LogId
 from services.ledger.erasure.dockets import closed_docket
 from services.ledger.erasure.store import ErasureStore
 from services.ledger.erasure.subject import Eraser, append_declarations, log_of
+from services.ledger.links import put_links
 from services.ledger.opening import ERASED, Opened, SetAside
-from services.ledger.projection import project
+from services.ledger.projection import needs_whole_projection, project
 from services.ledger.registry import Log
 from services.ledger.rows import state_row
 from services.ledger.store import Row
@@ -145,8 +146,11 @@ class Recording:
             # (5) and (6) Build and write.
             await self._appending.put_appends(events_to_record, resolved, writes)
             self._write_state(log.controller, events_to_record, resolved, writes)
+            put_links(self._store, log.controller, events_to_record, resolved, writes)
         self.counts.recorded += len(events_to_record)
         for opened in events_to_record:
+            if opened.identifier is not None and needs_whole_projection(opened.what):
+                to_project.add(UUID(bytes=resolved.of(opened).subject))
             if (docket := closed_docket(opened.what)) is not None:
                 await self._erasures.close_docket(log.controller, docket, opened.received_at)
         for ask in asks:

@@ -26,6 +26,7 @@ from schemas.record import SALT_BYTES, Parts, commitment, format_time, part_dige
 from schemas.sealing import EpochHeader, SealedBody, open_message
 from schemas.topics import DeadLetterReason
 from services.keys import ControllerKeys, event_mac, identifier_mac
+from services.ledger.links import linked_names
 from services.ledger.registry import Log, Registry
 from services.ledger.sealing_keys import SealingKeys
 from services.stream.protocol import Message, Received
@@ -65,6 +66,8 @@ class Opened:
     decided: list[Decided]
     salts: tuple[bytes, bytes, bytes] = _NO_SALTS
     commitment: str = ""
+    # Of a record that links: (nth, name) of each identifier that is weaker than its strongest.
+    weaker: Sequence[tuple[int, bytes]] = ()
     # What only the ledger's own records state in their entry.
     erased: Mapping[str, int] | None = None
     follows: Mapping[str, Any] | None = None
@@ -250,6 +253,7 @@ class Opener:
                 received_at=received_at,
                 what=what,
                 decided=decided_by(what, received_at, event),
+                weaker=linked_names(self._identifier_key(log), what, who),
             )
         except _SENSELESS:
             raise SealError(DeadLetterReason.PARTS_INVALID) from None

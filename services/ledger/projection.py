@@ -1,17 +1,25 @@
-"""State again from the records: decrypt one subject's payloads, rank, fold, write. Used when an earlier copy of an
-event turns up, and by `sayso rebuild`. Invariant: the result is what recording in any order would have left.
+"""State and links again from the records: decrypt one subject's payloads, rank, fold, write. Used when an earlier copy
+of an event turns up, and by `sayso rebuild`. Invariant: the result is what recording in any order would have left.
 """
 
+from collections.abc import Mapping
+from typing import Any
 from uuid import UUID
 
 import orjson
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from schemas.payload import open_part, place_of
-from schemas.ranking import decided_by, latest
+from schemas.ranking import corrected_by, is_unconfirmed, latest, settled
 from services.keys import ControllerKeys, event_mac
+from services.ledger.links import LINKED, LinkRecord, project_links
 from services.ledger.store import Store
 from services.ledger.subjects import unwrap
+
+
+def needs_whole_projection(what: Mapping[str, Any]) -> bool:
+    """Whether a new record may change what others of its subject count for, or be changed by one that came before."""
+    return corrected_by(what) is not None or (is_unconfirmed(what) and "decisions" in what)
 
 
 async def project(
@@ -27,18 +35,22 @@ async def project(
         # Erased, or a log's stand-in, which is nobody and has no state.
         return 0
     cipher = AESGCM(unwrap(keys, controller_name, row))
-    events = {}
+    events, places = {}, {}
     for payload in await store.subject_payloads(controller, subject):
         place = place_of(payload["origin"], payload["index"])
         _, part = open_part(cipher, payload["nonce"], "what", place, payload["what"])
         what = orjson.loads(part)
-        events[event_mac(event_id_key, controller_name, what["id"])] = what
+        event = event_mac(event_id_key, controller_name, what["id"])
+        events[event] = what
+        if what["type"] == LINKED:
+            places[event] = payload
     received_at = await store.received_times(controller, list(events))
-    answers = [
-        d for event, what in events.items() if event in received_at for d in decided_by(what, received_at[event], event)
-    ]
-    state = latest(answers)
+    state = latest(settled({event: (events[event], received) for event, received in received_at.items()}))
     await store.clear_state(controller, subject)
     if state:
         await store.write_state(controller, [(subject.bytes, state[key]) for key in sorted(state)])
+    links = [
+        LinkRecord(event, places[event], events[event], received_at[event]) for event in places.keys() & received_at
+    ]
+    await project_links(store, controller, keys.identifier_key(controller_name), subject, cipher, links)
     return len(state)

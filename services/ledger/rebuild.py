@@ -1,4 +1,4 @@
-"""`sayso rebuild`: project the state of every subject anew from the records, while the ledger runs or not.
+"""`sayso rebuild`: project state and links of every subject anew from the records, while the ledger runs or not.
 
 Invariant: each subject is locked while it is projected, in id order and a few a transaction, so that a recorder waits
 for moments only and always finds the state whole. A crash leaves some subjects projected; run it again.
@@ -23,7 +23,7 @@ _SQL: Final = named_queries(Path(__file__).parent / "sql" / "rebuild.sql")
 
 
 async def rebuild(settings: LedgerSettings, *, progress: Progress) -> int:
-    """Project consent_state of every subject of every controller; return how many subjects.
+    """Project consent_state and links of every subject of every controller; return how many subjects.
 
     progress: called with (what, done, total) about once a second.
     Raises ConfigurationError, or ProofError if a payload does not open: then run fsck first.
@@ -51,6 +51,7 @@ async def _rebuild_controller(
     controller, name = owner
     async with pool.acquire() as connection:
         await connection.execute(_SQL["clear_strays"], controller)
+        await connection.execute(_SQL["clear_stray_links"], controller)
         total: int = await connection.fetchval(_SQL["count_subjects_to_project"], controller)
     done = 0
     after: UUID | None = None

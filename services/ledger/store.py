@@ -13,10 +13,12 @@ from uuid import UUID
 import asyncpg
 
 from schemas.ranking import Decided
+from services.ledger.links import Act
 from services.ledger.rows import copy_buffer
 from services.postgres import Connection, PooledConnection, named_queries
 
 SQL: Final = Path(__file__).parent / "sql" / "queries.sql"
+LINKS_SQL: Final = SQL.parent / "links.sql"
 Row = asyncpg.Record
 
 
@@ -26,7 +28,7 @@ class Store:
     def __init__(self, connection: "Connection | PooledConnection") -> None:
         """`connection` has the role sayso_ledger."""
         self._connection = connection
-        self._sql = named_queries(SQL)
+        self._sql = {**named_queries(SQL), **named_queries(LINKS_SQL)}
 
     async def _fetch(self, name: str, *args: Any) -> list[Row]:
         return await self._connection.fetch(self._sql[name], *args)
@@ -191,6 +193,36 @@ class Store:
     async def clear_state(self, controller: int, subject: UUID) -> None:
         """Delete one subject's projection."""
         await self._execute("clear_state", controller, subject)
+
+    # --- links ---
+
+    async def write_links(self, controller: int, acts: Sequence[Act]) -> None:
+        """Rows that are not there yet."""
+        events, nths, strong, weak, states, times = zip(*acts, strict=True)
+        await self._execute("write_links", controller, events, nths, strong, weak, states, times)
+
+    async def void_links(self, controller: int, strong: UUID) -> set[tuple[bytes, int]]:
+        """(event, nth) of those whose weaker subject was erased."""
+        return {(row["event"], row["nth"]) for row in await self._fetch("void_links", controller, strong)}
+
+    async def clear_links(self, controller: int, strong: UUID, but_events: Sequence[bytes]) -> None:
+        """Delete the rows of one stronger subject, but for those of `but_events`."""
+        await self._execute("clear_links", controller, strong, but_events)
+
+    async def who_parts(
+        self, controller: int, places: Sequence[tuple[int, int]]
+    ) -> dict[tuple[int, int], bytes | None]:
+        """By place (log, index): the encrypted part, None if it was deleted."""
+        logs, indexes = [log for log, _ in places], [index for _, index in places]
+        rows = await self._fetch("who_parts", controller, logs, indexes)
+        return {(row["log"], row["index"]): row["who"] for row in rows}
+
+    async def named_subjects(
+        self, controller: int, names: Sequence[bytes]
+    ) -> dict[bytes, tuple[UUID, datetime | None]]:
+        """By identifier name that leads to somebody: the subject, and until when acts count for nothing."""
+        rows = await self._fetch("named_subjects", controller, names)
+        return {row["identifier"]: (row["subject"], row["erased_at"]) for row in rows}
 
     # --- logs, checkpoints and the high-water mark ---
 

@@ -63,6 +63,8 @@ async def resolve(store: Store, keys: ControllerKeys, log: Log, events: Sequence
     """
     controller = log.controller
     wanted = {opened.identifier for opened in events if opened.identifier is not None}
+    # A link waits for nobody: whoever it names becomes a subject of their own.
+    wanted |= {name for opened in events for _, name in opened.weaker}
     rows = await store.known_identifiers(controller, list(wanted)) if wanted else []
     subject_of: dict[bytes, UUID] = {row["identifier"]: row["subject"] for row in rows}
     stand_ins: dict[int, UUID] = {}

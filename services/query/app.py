@@ -2,27 +2,35 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, TypedDict
+from typing import Any, Final, TypedDict
 
 from fastapi import FastAPI, Request
 from prometheus_client import CollectorRegistry
 
 from schemas.events import QUERY_TYPES
+from services.capabilities import Capabilities
 from services.http import create_service_app
 from services.keys import ControllerKeys, open_provider, read_secret, signing_key
 from services.observability import counter
 from services.postgres import Pool, create_pool
 from services.query import log_routes, routes
 from services.query.asking import asking
-from services.query.auth import AccessKeys, name_roles
+from services.query.auth import AccessKeys, Visitors, name_roles
 from services.query.bundles import routes as bundle_routes
 from services.query.bundles.bundles import Bundles
 from services.query.bundles.certificates import Certificates
 from services.query.bundles.trust import Trust
+from services.query.catalogue import routes as catalogue_routes
+from services.query.catalogue.own_catalogue import OwnCatalogue
 from services.query.decisions import Decisions
 from services.query.erasure import routes as erasure_routes
 from services.query.erasure.erasures import Erasures
 from services.query.erasure.minimal_proofs import MinimalProofs
+from services.query.me import routes as me_routes
+from services.query.me.cors import PagesMayRead
+from services.query.me.mine import Mine
+from services.query.notices import routes as notice_routes
+from services.query.notices.notices import Notices
 from services.query.proofs import Proofs
 from services.query.published import PublishedLogs
 from services.query.receipts import Receipts
@@ -32,6 +40,18 @@ from services.stream.address import kafka_bootstrap
 from services.stream.epochs import Epochs
 from services.suppression import Suppression
 
+_ROUTERS: Final = (
+    routes.subjects,
+    routes.proofs,
+    log_routes.logs,
+    erasure_routes.erasures,
+    erasure_routes.minimal_proofs,
+    bundle_routes.bundles,
+    me_routes.me,
+    catalogue_routes.catalogue,
+    notice_routes.notices,
+)
+
 
 class State(TypedDict):
     """What a route finds in `request.state`."""
@@ -39,6 +59,10 @@ class State(TypedDict):
     pool: Pool
     store: Store
     access_keys: AccessKeys
+    visitors: Visitors
+    mine: Mine
+    own_catalogue: OwnCatalogue
+    notices: Notices
     subjects: Decisions
     proofs: Proofs
     receipts: Receipts
@@ -55,6 +79,7 @@ def create_app(settings: QuerySettings) -> FastAPI:
     event_id_key = read_secret(settings.event_id_key_file)
     epochs = Epochs(signing_key(settings.query_epoch_key_file), QUERY_TYPES)
     kafka_bootstrap(settings.stream)
+    capabilities = Capabilities(read_secret(settings.capability_key_file))
     receipt_key = signing_key(settings.receipt_key_file)
     trust = Trust.read(settings.witness_policy_file, settings.timestamp_authorities_file)
     registry = CollectorRegistry()
@@ -81,6 +106,10 @@ def create_app(settings: QuerySettings) -> FastAPI:
                 pool=pool,
                 store=store,
                 access_keys=AccessKeys(store),
+                visitors=Visitors(store, capabilities),
+                mine=Mine(store, subjects, receipts, event_id_key),
+                own_catalogue=OwnCatalogue(pool),
+                notices=Notices(pool),
                 subjects=subjects,
                 proofs=proofs,
                 receipts=receipts,
@@ -103,16 +132,10 @@ def create_app(settings: QuerySettings) -> FastAPI:
         # Without it nobody can be erased, but answers and proofs go on.
         remarks={"registration": _registration},
     )
-    for router in (
-        routes.subjects,
-        routes.proofs,
-        log_routes.logs,
-        erasure_routes.erasures,
-        erasure_routes.minimal_proofs,
-        bundle_routes.bundles,
-    ):
+    for router in _ROUTERS:
         name_roles(router)
         app.include_router(router)
+    app.add_middleware(PagesMayRead)
     return app
 
 

@@ -1,47 +1,54 @@
-"""Who asks: access keys, their roles, and what each role may see. Every route names the roles it needs, here alone.
+"""Who asks: access keys and their roles, visitors and their capabilities, and what each may see.
 
-Invariant: a route without a `Needs` is refused when the app is built, so none is open by oversight.
+Every route names who may use it, here alone. Invariant: a route without such a gate is refused when the app is built,
+so none is open by oversight.
 """
 
 import hmac
 import re
 import time
 from dataclasses import dataclass
-from typing import Annotated, Final, Literal, get_args
+from typing import Annotated, Final, Literal, NamedTuple, get_args
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.routing import APIRoute
 from fastapi.security import HTTPBearer
 
-from schemas.errors import MissingKey, RoleNotAllowed, WrongKey
+from schemas.errors import CapabilityNotValid, MissingKey, OriginNotAllowed, RoleNotAllowed, WrongKey
+from schemas.events import Identifier
 from schemas.record import PART_NAMES, PartName
+from services.capabilities import Capabilities
 from services.keys import secret_digest
 from services.query.store import Store
 
 Role = Literal["reader", "dpo", "auditor", "admin"]
 ROLES: Final[tuple[Role, ...]] = get_args(Role)
+# No key has it: a browser that shows the capability of its own number, and sees that number's records alone.
+Visiting = Literal["visitor"]
 
 # The least each role needs: a reader (a downstream system) the decision, an auditor also its circumstances. Only the
-# controller's own people see who it was; an admin makes keys, and could make a dpo's.
-VISIBLE_PARTS: Final[dict[Role, tuple[PartName, ...]]] = {
+# controller's own people see who it was; an admin makes keys, and could make a dpo's. A visitor sees all of their own.
+VISIBLE_PARTS: Final[dict[Role | Visiting, tuple[PartName, ...]]] = {
     "reader": ("what",),
     "auditor": ("what", "context"),
     "dpo": PART_NAMES,
     "admin": PART_NAMES,
+    "visitor": PART_NAMES,
 }
 
 # How long a revoked key may still open routes (design, section 3, Keys).
 KEY_CACHE_S: Final = 60
 _BEARER = re.compile(r"[Bb]earer +(?P<key>ak_[0-9A-Za-z]{1,64})_(?P<secret>[0-9A-Za-z_-]{1,128})")
+_CAPABILITY = re.compile(r"[Bb]earer +(?P<token>cap_[0-9A-Za-z_-]{1,1024})")
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """A verified key: whose it is and what it opens. `key` is its public name, without the secret."""
+    """A verified key: whose it is and what it opens. `key` is its public name without the secret; '' of a visitor."""
 
     controller: int
     controller_name: str
-    role: Role
+    role: Role | Visiting
     key: str
 
     @property
@@ -82,8 +89,54 @@ class AccessKeys:
         return caller, row["secret_sha256"]
 
 
+class Myself(NamedTuple):
+    """A visitor: the one identifier that the capability speaks for, and the caller that reads it."""
+
+    caller: Caller
+    identifier: Identifier
+
+
+class Visitors:
+    """Opens capabilities. Whom a visitor may read stands in the token alone, never in a request."""
+
+    def __init__(self, store: Store, capabilities: Capabilities) -> None:
+        self._store = store
+        self._capabilities = capabilities
+        # Only sites that a token of ours names.
+        self._sites: dict[str, tuple[float, Caller, frozenset[str]]] = {}
+
+    async def myself(self, authorization: str | None, origin: str | None) -> Myself:
+        """Raises CapabilityNotValid, and OriginNotAllowed for a page that is not the site's."""
+        match = _CAPABILITY.fullmatch(authorization or "")
+        claims = None if match is None else self._capabilities.open("visitor", match["token"], int(time.time()))
+        place = None if claims is None else await self._place(claims["site"])
+        if claims is None or place is None:
+            raise CapabilityNotValid
+        caller, origins = place
+        if origin is not None and origin not in origins:
+            raise OriginNotAllowed
+        return Myself(caller, Identifier(type=claims["type"], value=claims["value"]))
+
+    async def _place(self, site: str) -> tuple[Caller, frozenset[str]] | None:
+        now = time.monotonic()
+        cached = self._sites.get(site)
+        if cached is not None and now - cached[0] < KEY_CACHE_S:
+            return cached[1:]
+        row = await self._store.site_place(site)
+        if row is None:
+            self._sites.pop(site, None)
+            return None
+        caller = Caller(row["controller"], row["controller_name"], "visitor", "")
+        self._sites[site] = (now, caller, frozenset(row["origins"]))
+        return self._sites[site][1:]
+
+
 # Only describes the header at /docs; AccessKeys reads it.
 _DOCUMENTED = HTTPBearer(scheme_name="accessKey", description="ak_... as `sayso key` prints it", auto_error=False)
+
+_DOCUMENTED_CAPABILITY = HTTPBearer(
+    scheme_name="capability", description="cap_... from the answer to the browser's own act", auto_error=False
+)
 
 
 class Needs:
@@ -98,6 +151,16 @@ class Needs:
         if caller.role not in self.roles:
             raise RoleNotAllowed
         return caller
+
+
+class Visitor:
+    """The dependency of a route that a visitor's own browser opens, for what is theirs."""
+
+    roles: tuple[Visiting, ...] = ("visitor",)
+
+    async def __call__(self, request: Request, _: Annotated[object, Depends(_DOCUMENTED_CAPABILITY)]) -> Myself:
+        visitors: Visitors = request.state.visitors
+        return await visitors.myself(request.headers.get("authorization"), request.headers.get("origin"))
 
 
 class Public:
@@ -116,6 +179,7 @@ KNOWS_IDENTIFIERS: Final = Needs("reader", "dpo", "admin")
 READS_HISTORY: Final = Needs("dpo", "auditor", "admin")
 # Acts for the controller: has a person erased, closes a docket, asks for what an erasure kept.
 ACTS: Final = Needs("dpo", "admin")
+VISITOR: Final = Visitor()
 PUBLIC: Final = Public()
 
 
@@ -124,9 +188,9 @@ def name_roles(router: APIRouter) -> None:
     for route in router.routes:
         if not isinstance(route, APIRoute):
             raise TypeError("only API routes can name their roles")
-        gates = [d.call for d in route.dependant.dependencies if isinstance(d.call, Needs | Public)]
+        gates = [d.call for d in route.dependant.dependencies if isinstance(d.call, Needs | Visitor | Public)]
         if len(gates) != 1:
-            raise TypeError(f"{route.path} must name who may use it with exactly one of Needs and PUBLIC")
+            raise TypeError(f"{route.path} must name who may use it with exactly one of Needs, VISITOR and PUBLIC")
         roles = list(gates[0].roles)
         sentence = f"Roles: {', '.join(roles)}." if roles else "Public: needs no key."
         route.description = f"{route.description}\n\n{sentence}"

@@ -1,25 +1,32 @@
-"""What a subject decided: the state now from its projection, the state at any moment folded from the records.
+"""What a person decided, by a subject and those linked to it: the state now from its projection, the state at any
+moment folded from the records.
 
 Invariant: at the present moment both ways give the same answers (tests hold them against each other).
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from schemas.durations import Duration
 from schemas.errors import NotFound
 from schemas.events import Identifier
-from schemas.ranking import Decided, decided_by, latest
+from schemas.ranking import LOWEST, Decided, latest, made_at, settled
 from schemas.record import format_time, read_entry
 from services.keys import ControllerKeys, event_mac, identifier_mac
 from services.query.auth import Caller
+from services.query.links import Scopes, Span, is_carried, linked_at, of_several, unite
 from services.query.payloads import read_part, subject_cipher
 from services.query.store import Reader, Row, Store
 from services.query.validity import Answer, Judgement, Match, Notice, Notices, judge
+
+# The present: everything that is recorded, also under a clock that is a moment ahead of ours.
+_EVER: Final = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +93,11 @@ class Decisions:
             raise NotFound
         return subject
 
-    async def state(self, caller: Caller, subject: UUID, moment: Moment) -> State:
-        """Raises NotFound when the caller's controller has, and had, no such subject."""
+    async def state(self, caller: Caller, subject: UUID, moment: Moment, *, alone: bool = False) -> State:
+        """What stands for a subject and those linked to it; for itself if `alone`.
+
+        Raises NotFound when the caller's controller has, and had, no such subject.
+        """
         now = datetime.now(UTC)
         at = now if moment.at is None else moment.at
         known_at = now if moment.known_at is None else moment.known_at
@@ -95,52 +105,140 @@ class Decisions:
             row = await reader.subject(subject)
             if row is None:
                 return State(at, known_at, [], lost=True, erased_at=await _erased_at(reader, subject))
-            cipher, lost = subject_cipher(self._keys, caller.controller_name, row), row["lost"]
-            if moment.at is None and moment.known_at is None:
-                answers = [_standing(cipher, row) for row in await reader.state(subject)]
-            else:
-                answers = await self._fold(reader, caller, cipher, subject, at, known_at)
+            whole = None if moment.at is None and moment.known_at is None else (at, known_at)
+            own = (await self._own(reader, caller, {subject: row}, whole))[subject]
+            others = _NOBODY if alone else await self._linked(reader, caller, subject, whole)
+            answers = [*own, *others.weaker, *others.stronger]
             notices = await _notices(reader, answers, at, known_at)
-        return State(at, known_at, [Judged(answer, judge(answer, notices, at)) for answer in answers], lost)
+            if len(answers) > len(own):
+                scopes = await _scopes(reader, answers, notices, at, known_at)
+                answers = unite(own, others.weaker, others.stronger, scopes.is_account)
+        judged = [Judged(answer, judge(answer, notices, at)) for answer in answers]
+        return State(at, known_at, judged, row["lost"] or others.lost)
 
-    async def history(self, caller: Caller, subject: UUID, after: tuple[int, int], most: int) -> Page:
-        """One page of records after a place. Raises NotFound."""
+    async def history(
+        self, caller: Caller, subject: UUID, after: tuple[int, int], most: int, *, alone: bool = False
+    ) -> Page:
+        """One page of records after a place, with those of whoever was linked to the subject alone, unless `alone`.
+
+        Raises NotFound.
+        """
         async with self._store.reading(caller.controller) as reader:
             row = await reader.subject(subject)
             if row is None:
                 return Page([], None, await _erased_at(reader, subject))
-            cipher = subject_cipher(self._keys, caller.controller_name, row)
-            rows = await reader.history(subject, after, most + 1)
-        page = [_record(cipher, row, caller) for row in rows[:most]]
+            linked = [] if alone else await reader.linked_only_to(subject)
+            people = {subject: row, **await reader.subjects(linked)}
+            ciphers = self._ciphers(caller, people)
+            rows = await reader.history(list(people), after, most + 1)
+        page = [_record(ciphers[row["subject"]], row, caller, subject) for row in rows[:most]]
         last = rows[most - 1] if len(rows) > most else None
         return Page(page, None if last is None else (last["log_number"], last["index"]))
 
+    def _ciphers(self, caller: Caller, people: Mapping[UUID, Row]) -> dict[UUID, AESGCM]:
+        return {one: subject_cipher(self._keys, caller.controller_name, row) for one, row in people.items()}
+
+    async def _own(
+        self, reader: Reader, caller: Caller, people: Mapping[UUID, Row], whole: tuple[datetime, datetime] | None
+    ) -> dict[UUID, list[Answer]]:
+        """What each of these subjects decided itself: now, or at (at, known_at)."""
+        ciphers = self._ciphers(caller, people)
+        if whole is not None:
+            return await self._fold(reader, caller, ciphers, whole, {})
+        return {one: [_standing(cipher, row) for row in await reader.state(one)] for one, cipher in ciphers.items()}
+
+    async def _linked(
+        self, reader: Reader, caller: Caller, subject: UUID, whole: tuple[datetime, datetime] | None
+    ) -> "_Others":
+        """What linked subjects decided.
+
+        Of a weaker one the projection does not do: what it decided last may be none of this person's.
+        """
+        moment = (_EVER, _EVER) if whole is None else whole
+        linked = linked_at(subject, await reader.link_acts(subject), *moment)
+        if not linked.weak and not linked.strong:
+            return _NOBODY
+        people = await reader.subjects([*linked.weak, *linked.strong])
+        weak = {one: row for one, row in people.items() if one in linked.weak}
+        strong = {one: row for one, row in people.items() if one in linked.strong}
+        weaker = await self._fold(reader, caller, self._ciphers(caller, weak), moment, linked.weak)
+        stronger = await self._own(reader, caller, strong, whole)
+        return _Others(
+            _through(weaker),
+            of_several(_through(stronger), len(linked.strong)),
+            lost=any(row["lost"] for row in weak.values()),
+        )
+
     async def _fold(
-        self, reader: Reader, caller: Caller, cipher: AESGCM, subject: UUID, at: datetime, known_at: datetime
-    ) -> list[Answer]:
-        """1. Open every decision part; 2. rank with the earliest received_at; 3. and 4. fold what was known by then."""
+        self,
+        reader: Reader,
+        caller: Caller,
+        ciphers: Mapping[UUID, AESGCM],
+        moment: tuple[datetime, datetime],
+        spans: Mapping[UUID, Sequence[Span]],
+    ) -> dict[UUID, list[Answer]]:
+        """Fold some subjects at (at, known_at), each by itself; of those in `spans` what was decided in them.
+
+        1. Open every decision part; 2. rank with the earliest received_at; 3. and 4. fold what was known by then.
+        """
         records: dict[bytes, tuple[Row, dict[str, Any]]] = {}
-        for row in await reader.decision_parts(subject):
-            what = read_part(cipher, row, "what")
+        for row in await reader.decision_parts(list(ciphers)):
+            what = read_part(ciphers[row["subject"]], row, "what")
             if what is not None:
                 records[event_mac(self._event_id_key, caller.controller_name, what["id"])] = row, what
         received = await reader.received(list(records))
-        whats = {event: (records[event][1], received_at) for event, received_at in received.items()}
-        return [
-            Answer(d, records[d.event][0]["log"], records[d.event][0]["index"], received[d.event], records[d.event][1])
-            for d in fold(whats, at, known_at)
-        ]
+        whats: dict[UUID, dict[bytes, tuple[dict[str, Any], datetime]]] = defaultdict(dict)
+        for event, received_at in received.items():
+            row, what = records[event]
+            whats[row["subject"]][event] = what, received_at
+        return {
+            one: [
+                Answer(
+                    d, records[d.event][0]["log"], records[d.event][0]["index"], received[d.event], records[d.event][1]
+                )
+                for d in fold(whats[one], *moment, _carried_in(spans.get(one)))
+            ]
+            for one in ciphers
+        }
 
 
-def fold(records: Mapping[bytes, tuple[dict[str, Any], datetime]], at: datetime, known_at: datetime) -> list[Decided]:
+class _Others(NamedTuple):
+    """Answers of linked subjects. `lost`: some decision of a weaker one was deleted."""
+
+    weaker: Sequence[Answer]
+    stronger: Sequence[Answer]
+    lost: bool
+
+
+_NOBODY: Final = _Others([], [], lost=False)
+
+
+def _through(answers: Mapping[UUID, Sequence[Answer]]) -> list[Answer]:
+    return [replace(answer, through=one) for one, found in answers.items() for answer in found]
+
+
+def _carried_in(spans: Sequence[Span] | None) -> Callable[[Decided, datetime], bool]:
+    return lambda decided, made: spans is None or is_carried(decided, made, spans)
+
+
+def fold(
+    records: Mapping[bytes, tuple[dict[str, Any], datetime]],
+    at: datetime,
+    known_at: datetime,
+    counts: Callable[[Decided, datetime], bool] = lambda _decided, _made: True,
+) -> list[Decided]:
     """What stood at `at`, as known at `known_at`, in the order of the projection.
 
-    `records` has each event's `what` and its earliest received_at, by the event's dedupe name.
+    `records` has each event's `what` and its earliest received_at, by the event's dedupe name; `counts` says of a
+    decision and of when it was made whether it is looked at.
     """
-    decided: list[Decided] = []
-    for event, (what, received_at) in records.items():
-        if received_at <= known_at:
-            decided += [d for d in decided_by(what, received_at, event) if d.rank <= at]
+    known = {event: record for event, record in records.items() if record[1] <= known_at}
+    decided = []
+    for answer in settled(known):
+        made = made_at(*known[answer.event])
+        # A grant that counts for nothing ranks before everything, and was made later than that.
+        if answer.rank <= at and (answer.rank > LOWEST or made <= at) and counts(answer, made):
+            decided.append(answer)
     return [answer for _, answer in sorted(latest(decided).items())]
 
 
@@ -169,6 +267,16 @@ async def _notices(reader: Reader, answers: Sequence[Answer], at: datetime, know
     return Notices([_notice(row) for row in rows], matches, at, known_at)
 
 
+async def _scopes(
+    reader: Reader, answers: Sequence[Answer], notices: Notices, at: datetime, known_at: datetime
+) -> Scopes:
+    whats = [answer.what for answer in answers if answer.what is not None]
+    shown = [(bytes.fromhex(what["notice"]["sha256"]), what["site"]) for what in whats if "notice" in what]
+    standing = {found.notice for found in (notices.standing_for(*one) for one in shown) if found is not None}
+    found = await reader.scopes(list({what["site"] for what in whats}), list(standing))
+    return Scopes(found, notices, at, known_at)
+
+
 def _notice(row: Row) -> Notice:
     return Notice(
         notice=row["notice"],
@@ -177,11 +285,12 @@ def _notice(row: Row) -> Notice:
         version=row["version"],
         asks_again=row["asks_again"],
         published_at=row["published_at"],
-        valid_days=dict(zip(row["expiring"], row["valid_days"], strict=True)),
+        in_force_at=row["in_force_at"],
+        validity={p: Duration.parse(text) for p, text in zip(row["expiring"], row["validity"], strict=True)},
     )
 
 
-def _record(cipher: AESGCM, row: Row, caller: Caller) -> dict[str, Any]:
+def _record(cipher: AESGCM, row: Row, caller: Caller, asked: UUID) -> dict[str, Any]:
     entry = read_entry(row["entry"])
     parts = {name: read_part(cipher, row, name) for name in caller.parts}
     what = parts["what"]
@@ -196,6 +305,8 @@ def _record(cipher: AESGCM, row: Row, caller: Caller) -> dict[str, Any]:
     }
     if what is not None:
         record["event"] = what["id"]
+    if row["subject"] != asked:
+        record["through"] = str(row["subject"])
     return record
 
 
@@ -209,12 +320,14 @@ def describe(judged: Judged) -> dict[str, Any]:
         "decision": decided.decision,
         "valid": judgement.valid,
         "reasons": judgement.reasons,
-        "decided_at": format_time(decided.rank),
+        "decided_at": format_time(answer.decided_at),
         "log": answer.log,
         "index": answer.index,
     }
     if answer.received_at is not None:
         shown["received_at"] = format_time(answer.received_at)
+    if answer.through is not None:
+        shown["through"] = str(answer.through)
     if judgement.expires_at is not None:
         shown["expires_at"] = format_time(judgement.expires_at)
     what = answer.what

@@ -100,11 +100,15 @@ class ProofParameters(_Closed):
         return frozenset(name for name in PART_NAMES if name in named)
 
 
-class ReceiptParameters(ProofParameters):
+class MyReceiptParameters(_Closed):
     form: Annotated[
         ReceiptForm,
         Field(alias="format", description="ISO/IEC TS 27560:2023, or the Kantara receipt of version 1.1."),
     ] = "iso27560"
+
+
+class ReceiptParameters(ProofParameters, MyReceiptParameters):
+    pass
 
 
 def _time(text: str | None) -> datetime | None:

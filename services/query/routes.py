@@ -42,7 +42,7 @@ _PROOF_RESPONSE: Final = {
     "description": "The proof document (docs/proof-format.md), or a proof bundle (docs/bundle-format.md)",
     "content": {JSON: {}, TLOG_PROOF: {}, TEXT: {}, ZIP: {}, PDF: {}},
 }
-_RECEIPT_RESPONSE: Final = {
+RECEIPT_RESPONSE: Final = {
     "description": "The receipt as a JWS, or that with its claims (docs/proof-format.md, Receipts)",
     "content": {JOSE: {}, JSON: {}},
 }
@@ -52,7 +52,7 @@ def _json(value: Any) -> Response:
     return Response(orjson.dumps(value), media_type=JSON)
 
 
-def _erased(erased_at: datetime | None) -> dict[str, str]:
+def erased(erased_at: datetime | None) -> dict[str, str]:
     """What is said of a subject that was erased, instead of that there is none."""
     return {} if erased_at is None else {"erased_at": format_time(erased_at)}
 
@@ -80,7 +80,7 @@ async def consents(
             "at": format_time(state.at),
             "known_at": format_time(state.known_at),
             "decisions": [describe(judged) for judged in state.judged],
-            **_erased(state.erased_at),
+            **erased(state.erased_at),
         }
     )
 
@@ -100,7 +100,7 @@ async def status(
         "purpose": asked.purpose,
         "at": format_time(state.at),
         "known_at": format_time(state.known_at),
-        **_erased(state.erased_at),
+        **erased(state.erased_at),
     }
     if judged is None:
         reason = "erased" if state.lost else "never_asked"
@@ -119,7 +119,7 @@ async def history(
     found = await request.state.subjects.history(caller, subject, page.after(), page.limit)
     following = None if found.more is None else encode_cursor(found.more)
     answer = {"subject": str(subject), "records": found.records, "next": following}
-    return _json({**answer, **_erased(found.erased_at)})
+    return _json({**answer, **erased(found.erased_at)})
 
 
 @proofs.get("/v1/events/{event}/proof", responses={200: _PROOF_RESPONSE})
@@ -144,7 +144,7 @@ async def proof(
     return Response(content, media_type=media_type, headers={"vary": "accept"})
 
 
-@proofs.get("/v1/events/{event}/receipt", responses={200: _RECEIPT_RESPONSE})
+@proofs.get("/v1/events/{event}/receipt", responses={200: RECEIPT_RESPONSE})
 async def receipt(
     request: Request,
     event: UUID,

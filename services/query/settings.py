@@ -72,6 +72,14 @@ class QuerySettings(BaseSettings):
             )
         ),
     ]
+    capability_key_file: Annotated[
+        Path,
+        Field(
+            description="File (mode 600, 32 bytes) that seals capabilities and the links in e-mails; the same on all "
+            "ingest and query processes. Danger: whoever has it can speak as any visitor; changed, every link that was "
+            "sent stops working, those to unsubscribe too."
+        ),
+    ]
     receipt_key_file: Annotated[
         Path,
         Field(

@@ -13,12 +13,14 @@ from uuid import UUID
 import asyncpg
 
 from services.postgres import controller_transaction, named_queries
+from services.query.links import Act, Scope
 
 if TYPE_CHECKING:
     from services.postgres import Pool, PooledConnection
 
 Row = asyncpg.Record
-_QUERIES: Final = named_queries(Path(__file__).parent / "sql" / "queries.sql")
+_FOLDER: Final = Path(__file__).parent / "sql"
+_QUERIES: Final = {**named_queries(_FOLDER / "queries.sql"), **named_queries(_FOLDER / "links.sql")}
 
 
 class Store:
@@ -34,6 +36,10 @@ class Store:
     async def log(self, name: str) -> Row | None:
         """controller, log, origin, vkey."""
         return await self._pool.fetchrow(_QUERIES["find_log"], name)
+
+    async def site_place(self, name: str) -> Row | None:
+        """controller, controller_name, site_name, origins; None of an erased controller."""
+        return await self._pool.fetchrow(_QUERIES["find_site_place"], name)
 
     async def publishers(self) -> list[Row]:
         """service, public_key of every process that may publish, the same for all controllers."""
@@ -74,6 +80,10 @@ class Reader:
         """wrapped_key, key_epoch, lost."""
         return await self._row("subject", subject)
 
+    async def subject_of_event(self, event: bytes) -> UUID | None:
+        row = await self._row("subject_of_event", event)
+        return None if row is None else UUID(int=row["subject"].int)
+
     async def erased_at(self, subject: UUID) -> datetime | None:
         """When the subject was erased, None if it was not."""
         row = await self._row("erased_at", subject)
@@ -83,24 +93,40 @@ class Reader:
         """purpose, legal_basis, decision, rank, event, received_at, log, origin, index, nonce, what."""
         return await self._rows("state", subject)
 
-    async def decision_parts(self, subject: UUID) -> list[Row]:
-        """log, origin, index, nonce, what."""
-        return await self._rows("decision_parts", subject)
+    async def subjects(self, subjects: Sequence[UUID]) -> dict[UUID, Row]:
+        """By id: wrapped_key, key_epoch, lost, of those that are there."""
+        return {row["subject"]: row for row in await self._rows("subjects", subjects)}
+
+    async def decision_parts(self, subjects: Sequence[UUID]) -> list[Row]:
+        """subject, log, origin, index, nonce, what."""
+        return await self._rows("decision_parts", subjects)
+
+    async def link_acts(self, subject: UUID) -> list[Act]:
+        """Everything that links a subject to others, from either side."""
+        return [Act(*row) for row in await self._rows("link_acts", subject)]
+
+    async def linked_only_to(self, subject: UUID) -> list[UUID]:
+        """Whose records are shown with a subject's."""
+        return [row["weak"] for row in await self._rows("linked_only_to", subject)]
+
+    async def scopes(self, sites: Sequence[str], notices: Sequence[bytes]) -> list[Scope]:
+        """Of the purposes of notices of some sites, and of some notices."""
+        return [Scope(*row) for row in await self._rows("scopes", sites, notices)]
 
     async def received(self, events: Sequence[bytes]) -> dict[bytes, Any]:
         """Event name -> received_at, for events that still have one."""
         return {row["event"]: row["received_at"] for row in await self._rows("received", events)}
 
-    async def history(self, subject: UUID, after: tuple[int, int], most: int) -> list[Row]:
-        """log_number, log, origin, index, nonce, who, what, context, entry, published."""
-        return await self._rows("history", subject, *after, most)
+    async def history(self, subjects: Sequence[UUID], after: tuple[int, int], most: int) -> list[Row]:
+        """subject, log_number, log, origin, index, nonce, who, what, context, entry, published."""
+        return await self._rows("history", subjects, *after, most)
 
     async def matches(self, shown: Sequence[bytes]) -> list[Row]:
         """shown, notice, matched_at."""
         return await self._rows("matches", shown)
 
     async def notices(self, sites: Sequence[str], notices: Sequence[bytes]) -> list[Row]:
-        """site, notice, published_at, notice_id, version, asks_again, expiring, valid_days."""
+        """site, notice, published_at, notice_id, version, asks_again, in_force_at, expiring, validity."""
         return await self._rows("notices", sites, notices)
 
     async def event(self, event: bytes) -> Row | None:

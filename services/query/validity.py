@@ -5,11 +5,13 @@ Reads only what was known at `known_at`; docs/decisions/0004 says when the words
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Literal
+from uuid import UUID
 
+from schemas.durations import Duration
 from schemas.events import parse_time
-from schemas.ranking import Decided
+from schemas.ranking import LOWEST, Decided, is_unconfirmed, made_at
 
 Reason = Literal[
     "never_asked",
@@ -20,6 +22,8 @@ Reason = Literal[
     "notice_changed",
     "words_unverified",
     "unconfirmed",
+    "act_not_seen",
+    "suspended",
     "other_legal_basis",
     "erased",
 ]
@@ -27,18 +31,32 @@ Reason = Literal[
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A deciding answer and its evidence. `what` is None once the record's decision part was deleted."""
+    """A deciding answer and its evidence. `what` is None once the record's decision part was deleted.
+
+    `through`: the linked subject that decided, None for the one that was asked about.
+    """
 
     decided: Decided
     log: str
     index: int
     received_at: datetime | None
     what: Mapping[str, Any] | None
+    through: UUID | None = None
+
+    @property
+    def decided_at(self) -> datetime:
+        """When it was decided; of a grant that counts for nothing, when it was made."""
+        if self.decided.rank > LOWEST or self.what is None or self.received_at is None:
+            return self.decided.rank
+        return made_at(self.what, self.received_at)
 
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """What matters here of one published notice; `valid_days` by purpose, for purposes whose answers expire."""
+    """What matters here of one published notice; `validity` by purpose, for purposes whose answers expire.
+
+    It is shown from `in_force_at` on: its publication, or the later day that it names itself.
+    """
 
     notice: bytes
     site: str
@@ -46,7 +64,8 @@ class Notice:
     version: str
     asks_again: bool
     published_at: datetime
-    valid_days: Mapping[str, int]
+    in_force_at: datetime
+    validity: Mapping[str, Duration]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +104,7 @@ class Notices:
         for n in family:
             began[n.version] = min(n.published_at, began.get(n.version, n.published_at))
         return any(
-            n.asks_again and n.published_at <= self._at and began[n.version] > began[shown.version] for n in family
+            n.asks_again and n.in_force_at <= self._at and began[n.version] > began[shown.version] for n in family
         )
 
 
@@ -117,32 +136,37 @@ def judge(answer: Answer, notices: Notices, at: datetime) -> Judgement:
         objected: list[Reason] = ["objected"] if decided.decision == "objected" else []
         return Judgement(valid=False, reasons=["other_legal_basis", *objected], words=words)
     if decided.decision != "granted":
-        return Judgement(valid=False, reasons=[_denial(what["type"])], words=words)
+        return Judgement(valid=False, reasons=[_denial(what)], words=words)
     reasons: list[Reason] = []
-    expires_at = _expiry(decided, what, notice)
+    expires_at = _expiry(answer, what, notice)
     if expires_at is not None and at >= expires_at:
         reasons.append("expired")
     if notice is None:
         reasons.append("words_unverified")
     elif notices.asked_again_after(notice):
         reasons.append("notice_changed")
-    if not _is_confirmed(what, at):
+    if what["type"] == "consent.observed":
+        reasons.append("act_not_seen")
+    if is_unconfirmed(what) or not _is_confirmed(what, at):
         reasons.append("unconfirmed")
     return Judgement(valid=not reasons, reasons=reasons, words=words, expires_at=expires_at)
 
 
-def _denial(event_type: str) -> Reason:
+def _denial(what: Mapping[str, Any]) -> Reason:
+    if is_unconfirmed(what):
+        # In force until the site undoes it, and no reason to delete anything.
+        return "suspended"
     reasons: dict[str, Reason] = {"consent.withdrawn": "withdrawn", "consent.expired": "expired"}
-    return reasons.get(event_type, "denied")
+    return reasons.get(what["type"], "denied")
 
 
-def _expiry(decided: Decided, what: Mapping[str, Any], notice: Notice | None) -> datetime | None:
+def _expiry(answer: Answer, what: Mapping[str, Any], notice: Notice | None) -> datetime | None:
     """The earlier of what the event states and what the notice promised, counted from the moment that ranks."""
     ends = []
     if "valid_until" in what:
         ends.append(parse_time(what["valid_until"]))
-    if notice is not None and decided.purpose in notice.valid_days:
-        ends.append(decided.rank + timedelta(days=notice.valid_days[decided.purpose]))
+    if notice is not None and answer.decided.purpose in notice.validity:
+        ends.append(notice.validity[answer.decided.purpose].after(answer.decided_at))
     return min(ends, default=None)
 
 

@@ -34,6 +34,11 @@ class Place:
     index: int
 
 
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """It was not recorded and never will be: it is from before the erasure of somebody it names, or was set aside."""
+
+
 class Waiter(NamedTuple):
     """One copy that somebody waits for. `event` is the event's dedupe name."""
 
@@ -42,8 +47,8 @@ class Waiter(NamedTuple):
     copy: Copy
 
 
-# None: dropped, or not settled in time.
-Settled = Place | IdConflict | None
+# None: not settled in time.
+Settled = Place | IdConflict | Dropped | None
 
 
 def preferred_wait(prefer: str) -> int:
@@ -111,4 +116,4 @@ def _settled(outcome: str, log: str | None, index: int | None) -> Settled:
         return IdConflict("/id")
     if outcome == "recorded" and log is not None and index is not None:
         return Place(log, index)
-    return None
+    return Dropped()

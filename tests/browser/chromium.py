@@ -23,6 +23,10 @@ FLAGS: Final = (
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    # The sites of the tests are on this machine.
+    "--no-proxy-server",
+    # So are the stand-ins of third parties, under the names that the catalogue gives them.
+    "--host-resolver-rules=MAP *.example 127.0.0.1,MAP *.chatra.io 127.0.0.1,MAP *.chaport.com 127.0.0.1",
 )
 # Base64 of each file, and the reader's texts -> the steps, or why there are none.
 _JUDGE: Final = """
@@ -66,12 +70,13 @@ class Judged:
 
 
 @contextmanager
-def chromium() -> Iterator[Browser]:
-    """A browser of this test run's own, headless."""
+def chromium(*secure: str) -> Iterator[Browser]:
+    """A browser of this test run's own, headless. Pages of the `secure` origins may do what a page on https may."""
     path = shutil.which("chromium")
     assert path is not None, "no chromium: run .ci/prerequisites test"
+    trusted = f"--unsafely-treat-insecure-origin-as-secure={','.join(secure)}"
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=list(FLAGS))
+        browser = playwright.chromium.launch(executable_path=path, args=[*FLAGS, trusted])
         yield browser
         browser.close()
 

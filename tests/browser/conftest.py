@@ -9,11 +9,22 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from tests.browser.chromium import chromium, complaints, open_page
+from tests.browser.site.pages import Pages
+from tests.browser.site.service import HOSTS, Service
+from tests.browser.site.visit import Visit
+from tests.support.databases import SchemaTemplate, drop_database
 
 
 @pytest.fixture(scope="package")
-def browser() -> Iterator[Browser]:
-    with chromium() as opened:
+def pages() -> Iterator[Pages]:
+    """The web server of the sites that the tests visit."""
+    with Pages().served() as served:
+        yield served
+
+
+@pytest.fixture(scope="package")
+def browser(pages: Pages) -> Iterator[Browser]:
+    with chromium(*map(pages.origin, HOSTS)) as opened:
         yield opened
 
 
@@ -34,4 +45,27 @@ def page(browser: Browser) -> Iterator[Page]:
     page = open_page(context)
     yield page
     assert complaints(page) == []
+    context.close()
+
+
+@pytest.fixture(scope="package")
+def service(
+    schema_template: SchemaTemplate, pages: Pages, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Service]:
+    """Sayso, for every test that acts as a visitor of a site."""
+    database = schema_template.clone()
+    service = Service(database, tmp_path_factory.mktemp("service"), pages)
+    service.create()
+    with service.running():
+        yield service
+    drop_database(database)
+
+
+@pytest.fixture
+def visit(browser: Browser, service: Service) -> Iterator[Visit]:
+    """A visitor whom nobody has seen before."""
+    context = browser.new_context()
+    visit = Visit(service, context)
+    yield visit
+    assert visit.errors == []
     context.close()

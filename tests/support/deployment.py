@@ -9,6 +9,7 @@ import os
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from copy import deepcopy
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,7 @@ class Deployment:
         keys = keys or directory / "keys"
         make_secret(keys / "root.key")
         self.event_id_key = make_secret(keys / "event-ids.key")
+        make_secret(keys / "capabilities.key")
         make_secret(keys / "ledger" / "sealing.key")
         make_secret(keys / "ingest" / "epochs.key")
         make_secret(keys / "query" / "epochs.key")
@@ -168,6 +170,7 @@ class Deployment:
         return {
             "SAYSO_DATABASE_URL": self.database.dsn(),
             "SAYSO_EVENT_ID_KEY_FILE": str(self.keys / "event-ids.key"),
+            "SAYSO_CAPABILITY_KEY_FILE": str(self.keys / "capabilities.key"),
             "SAYSO_EPOCH_KEY_FILE": str(self.keys / "ingest" / "epochs.key"),
             "SAYSO_SUPPRESSION_DIR": str(self.directory / "suppression"),
             "SAYSO_NOTICE_KEY_FILE": str(self.keys / "ingest" / "notices.key"),
@@ -182,6 +185,7 @@ class Deployment:
             "SAYSO_ROOT_KEY_FILE": str(self.keys / "root.key"),
             "SAYSO_EVENT_ID_KEY_FILE": str(self.keys / "event-ids.key"),
             "SAYSO_CONTROLLER_KEY_DIR": str(self.keys / "controllers"),
+            "SAYSO_CAPABILITY_KEY_FILE": str(self.keys / "capabilities.key"),
             "SAYSO_QUERY_EPOCH_KEY_FILE": str(self.keys / "query" / "epochs.key"),
             "SAYSO_RECEIPT_KEY_FILE": str(self.keys / "query" / "receipts.key"),
             "SAYSO_SUPPRESSION_DIR": str(self.directory / "suppression"),
@@ -204,10 +208,10 @@ class Deployment:
     def seal(
         self, event: Mapping[str, Any], *, log: str = "shop", received_at: datetime | None = None, **reception: Any
     ) -> Message:
-        """The message that ingest would publish for `event`."""
+        """The message that ingest would publish for `event`; `reception` replaces what ingest says of it."""
         site = event["source"].removeprefix("/sites/")
         received_at = received_at or parse_time(event["time"]) + timedelta(seconds=1)
-        about = Reception(site, received_at, "server", "unverified", [])
+        about = replace(Reception(site, received_at, "server", "unverified", []), **reception)
         content = {name: value for name, value in event.items() if name not in {"traceparent", "tracestate"}}
         body = SealedBody(
             round(received_at.timestamp() * 1_000_000),

@@ -57,6 +57,7 @@ class World:
     def __post_init__(self) -> None:
         make_secret(self.directory / "root.key")
         self.event_id_key = make_secret(self.directory / "event-ids.key")
+        make_secret(self.directory / "capabilities.key")
         make_secret(self.directory / "query" / "epochs.key")
         make_secret(self.directory / "query" / "receipts.key")
         Suppression(self.directory / "suppression").create()
@@ -242,7 +243,8 @@ class Controller:
         """Append an event at the end of the log; `notice` is the hash that the entry names."""
         about = Reception(self.site_name, received_at, posted_by, words, marks)
         name = event_mac(self.world.event_id_key, self.name, event["id"])
-        what = {**event["data"], "time": event["time"], "posted_by": posted_by}
+        what = {**event["data"], "type": event["type"], "time": event["time"], "posted_by": posted_by}
+        what["marks"] = list(marks)
         person.decided += decided_by(what, received_at, name)
         kind = entry_class(event["type"])
         return await self.append(person, parts_of(event, about), event["id"], kind, received_at, notice=notice)

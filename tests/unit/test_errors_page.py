@@ -63,8 +63,12 @@ NEEDS: dict[str, dict[str, Any]] = {
     "nothing more": {},
     "decisions": {"decisions": [DENIAL]},
     "signals.gpc": {"signals": {"gpc": True}},
-    "two identifiers": {"subject": {"identifiers": TWO}},
     "request": {"request": {"right": "access"}},
+    "two identifiers, and what proves them": {"subject": {"identifiers": TWO}},
+    "subject`, `supersedes": {
+        "subject": {"identifiers": TWO},
+        "supersedes": "01930f5e-7c1e-7b1a-9c55-000000000002",
+    },
 }
 
 
@@ -92,7 +96,7 @@ def test_what_an_event_type_needs_is_what_the_model_asks(row: list[str]) -> None
     if data:
         assert isinstance(problem_of(kind, {}), ContradictoryEvent)
     granted = problem_of(kind, data | {"decisions": [GRANT]})
-    assert isinstance(granted, ContradictoryEvent) == (forbidden == "a grant")
+    assert isinstance(granted, ContradictoryEvent) == (forbidden in {"a grant", "decisions"})
 
 
 def test_every_mark_is_listed() -> None:

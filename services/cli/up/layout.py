@@ -23,6 +23,7 @@ from services.ledger.settings import LedgerSettings
 KEY_FILES: Final = (
     "root.key",
     "event-ids.key",
+    "capabilities.key",
     "ingest/epochs.key",
     "ingest/notices.key",
     "query/epochs.key",
@@ -120,6 +121,7 @@ class Layout:
         return {
             "SAYSO_ROOT_KEY_FILE": str(self.keys / "root.key"),
             "SAYSO_EVENT_ID_KEY_FILE": str(self.keys / "event-ids.key"),
+            "SAYSO_CAPABILITY_KEY_FILE": str(self.keys / "capabilities.key"),
             "SAYSO_EPOCH_KEY_FILE": str(self.keys / "ingest" / "epochs.key"),
             "SAYSO_NOTICE_KEY_FILE": str(self.keys / "ingest" / "notices.key"),
             "SAYSO_QUERY_EPOCH_KEY_FILE": str(self.keys / "query" / "epochs.key"),
@@ -145,6 +147,8 @@ class Layout:
     def environment(self, dsn: str, ports: Ports) -> dict[str, str]:
         """The environment of one service: what the operator set, and over it what this run decides."""
         return {
+            # Where the operator's proxy is, if there is one; links in e-mails begin with it.
+            "SAYSO_INGEST_PUBLIC_URL": f"http://127.0.0.1:{ports.ingest}",
             **os.environ,
             **self.key_settings(),
             "SAYSO_DATABASE_URL": dsn,

@@ -9,6 +9,10 @@ SELECT controller, site, site_name, controller_name, log_name, kind, secret_sha2
 -- A site by its public name.
 SELECT controller, site, site_name FROM find_site($1);
 
+-- site_place --
+-- A site that a link names, and the log that takes its records.
+SELECT controller, controller_name, site, site_name, log_name FROM find_site_place($1);
+
 -- published_notices --
 -- Which notices a site has published, the latest first.
 SELECT notice, language FROM notices WHERE controller = $1 AND site = $2 ORDER BY published_at DESC, notice;

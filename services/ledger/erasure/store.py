@@ -13,7 +13,8 @@ from services.postgres import Connection, PooledConnection, named_queries
 PARTS_AT_ONCE: Final = 256
 # For what may touch every row of a controller.
 LONG_S: Final = 24 * 3600.0
-_SQL: Final = named_queries(Path(__file__).parents[1] / "sql" / "erasure.sql")
+_FOLDER: Final = Path(__file__).parents[1] / "sql"
+_SQL: Final = {**named_queries(_FOLDER / "erasure.sql"), **named_queries(_FOLDER / "links.sql")}
 
 
 class ErasureStore:
@@ -66,6 +67,10 @@ class ErasureStore:
         """Names."""
         return [row["identifier"] for row in await self._fetch("identifiers_of", controller, subject)]
 
+    async def linked_only_to(self, controller: int, subject: UUID) -> list[UUID]:
+        """Who is erased with a subject, in id order."""
+        return [UUID(int=row["subject"].int) for row in await self._fetch("linked_only_to", controller, subject)]
+
     async def rules(self, controller: int) -> dict[str, tuple[str, int]]:
         """By purpose: (ground, days)."""
         return {row["purpose"]: (row["ground"], row["keep_days"]) for row in await self._fetch("rules", controller)}
@@ -105,7 +110,7 @@ class ErasureStore:
         await self._execute("forget_places", controller, subject, timeout=LONG_S)
 
     async def delete_subject(self, controller: int, subject: UUID, names: Sequence[bytes]) -> None:
-        """Dead letters, state, identifiers, payloads and the key."""
+        """Dead letters, state, identifiers, payloads, links and the key."""
         await self._execute("delete_subject", controller, subject, names)
 
     async def undeclared(self, controller: int) -> list[Row]:

@@ -25,6 +25,7 @@ from services.keys import ControllerKeys, event_mac, identifier_mac
 from services.ledger.appending import Appending, LogId
 from services.ledger.erasure.dockets import docket_content, open_docket
 from services.ledger.erasure.store import ErasureStore
+from services.ledger.links import LINKED
 from services.ledger.opening import ERASED, Opened, read_ask
 from services.ledger.own_records import own_record
 from services.ledger.registry import Log
@@ -50,6 +51,8 @@ class Gathered:
     """What must be known of a subject before it is deleted. Lives as long as the transaction."""
 
     names: set[bytes] = field(default_factory=set)
+    # Names of weaker identifiers whose subjects go with this one.
+    weaker_names: set[bytes] = field(default_factory=set)
     identifiers: set[tuple[str, str]] = field(default_factory=set)
     events: list[bytes] = field(default_factory=list)
     # Whether there is a record whose event could not be learned, because its `what` is gone or damaged.
@@ -105,27 +108,49 @@ class Eraser:
         """Erase the subject that a message asks to erase; return the records that say so, none if there is no subject.
 
         `heads` are those that the caller has locked: of all logs of the controller that take records.
-        1. Lock the subject; 2. gather what leads to it; 3. write the line, durably; 4. delete; 5. say so in every log.
+        1. Lock the subject, and those who are linked to it alone; 2. erase those first: after a crash between the lines
+        the ask finds its subject still there; 3. gather what leads to it; 4. write the line, durably; 5. delete; 6. say
+        so in every log.
         """
-        controller, name = ask.log.controller, ask.log.controller_name
-        subject, ground = read_ask(ask.what)
-        row = await store.lock_subject(controller, subject)
+        owner = controller, _ = ask.log.controller, ask.log.controller_name
+        subject, _ = read_ask(ask.what)
+        rows = await self._lock(erasures, store, controller, subject)
+        row = rows.pop(subject, None)
         if row is None or row["log"] is not None:
             return []
-        gathered = await self._gather(erasures, (controller, name), subject, row)
-        line = await asyncio.to_thread(
+        weaker = Gathered()
+        for linked, linked_row in rows.items():
+            gathered = await self._gather(erasures, owner, linked, linked_row, Gathered())
+            line = await self._write_line(erasures, ask, linked, gathered)
+            # One person, one docket: it is opened under the number of whom was asked for.
+            await self._delete(erasures, controller, line, gathered, None)
+            weaker.identifiers |= gathered.identifiers
+            weaker.weaker_names |= gathered.names
+        gathered = await self._gather(erasures, owner, subject, row, weaker)
+        line = await self._write_line(erasures, ask, subject, gathered)
+        reply_to = orjson.loads(ask.parts.context).get("reply_to")
+        await self._delete(erasures, controller, line, gathered, (ask.what["time"], reply_to))
+        return await self.records(erasures, controller, ask, heads)
+
+    async def _lock(self, erasures: ErasureStore, store: Store, controller: int, subject: UUID) -> dict[UUID, Row]:
+        """The rows of a subject, and of those that go with it, in id order like everybody's locks."""
+        linked = await erasures.linked_only_to(controller, subject)
+        rows = {one: await store.lock_subject(controller, one) for one in sorted([subject, *linked])}
+        # Asked again behind the locks: somebody may have been linked to another meanwhile.
+        still = {subject, *await erasures.linked_only_to(controller, subject)}
+        return {one: row for one, row in rows.items() if row is not None and one in still}
+
+    async def _write_line(self, erasures: ErasureStore, ask: Opened, subject: UUID, gathered: Gathered) -> Suppressed:
+        return await asyncio.to_thread(
             self._suppression.append,
-            controller=name,
+            controller=ask.log.controller_name,
             subject=subject,
             identifiers=sorted(gathered.names),
             erased_at=datetime.now(UTC),
             event=ask.event,
-            ground=ground,
+            ground=read_ask(ask.what)[1],
             after=await erasures.last_number(),
         )
-        reply_to = orjson.loads(ask.parts.context).get("reply_to")
-        await self._delete(erasures, controller, line, gathered, (ask.what["time"], reply_to))
-        return await self.records(erasures, controller, ask, heads)
 
     async def apply(self, erasures: ErasureStore, store: Store, controller: int, line: Suppressed) -> bool:
         """Apply a line that this database lacks: only delete; the counts are stated by whoever may append.
@@ -140,7 +165,7 @@ class Eraser:
         row = await store.lock_subject(controller, subject)
         gathered = Gathered()
         if row is not None:
-            gathered = await self._gather(erasures, (controller, line.controller), subject, row)
+            gathered = await self._gather(erasures, (controller, line.controller), subject, row, gathered)
         gathered.names |= set(line.identifiers)
         await self._delete(erasures, controller, line, gathered, (format_time(line.erased_at), None))
         return row is not None
@@ -189,9 +214,12 @@ class Eraser:
         members = {"erasure": stated if ask is None else {**stated, "asked_at": ask.what["time"]}}
         return own_record(log, self._event_id_key, ERASED, members, now, asked=ask, erased=erased)
 
-    async def _gather(self, erasures: ErasureStore, owner: tuple[int, str], subject: UUID, row: Row) -> Gathered:
+    async def _gather(
+        self, erasures: ErasureStore, owner: tuple[int, str], subject: UUID, row: Row, gathered: Gathered
+    ) -> Gathered:
+        """Add what leads to a subject to what is gathered."""
         controller, name = owner
-        gathered = Gathered(names=set(await erasures.identifiers_of(controller, subject)))
+        gathered.names |= set(await erasures.identifiers_of(controller, subject))
         gathered.cipher = self._cipher(name, row)
         if gathered.cipher is None:
             gathered.has_unnamed = True
@@ -215,17 +243,24 @@ class Eraser:
         """Add one record to what is known of its subject; a damaged part hides nothing of the others."""
         cipher = gathered.cipher
         assert cipher is not None  # or there is nothing to read
-        try:
-            if part["who"] is not None:
-                for known in _open(cipher, part, "who").get("identifiers", ()):
-                    gathered.identifiers.add((known["type"], known["value"]))
-        except _UNREADABLE:
-            pass
+        what: dict[str, Any] = {}
         try:
             if part["what"] is None:
                 gathered.has_unnamed = True
-                return
-            what = _open(cipher, part, "what")
+            else:
+                what = _open(cipher, part, "what")
+        except _UNREADABLE:
+            gathered.has_unnamed = True
+        try:
+            if part["who"] is not None:
+                for known in _open(cipher, part, "who").get("identifiers", ()):
+                    if what.get("type") != LINKED or self._goes_too(controller_name, known, gathered):
+                        gathered.identifiers.add((known["type"], known["value"]))
+        except _UNREADABLE:
+            pass
+        if not what:
+            return
+        try:
             gathered.events.append(event_mac(self._event_id_key, controller_name, what["id"]))
             ruled = [rules[d["purpose"]] for d in what.get("decisions", ()) if d["purpose"] in rules]
         except _UNREADABLE:
@@ -234,22 +269,29 @@ class Eraser:
         if ruled:
             gathered.ruled.append((part, *max(ruled, key=lambda rule: rule[1])))
 
+    def _goes_too(self, controller_name: str, identifier: Mapping[str, str], gathered: Gathered) -> bool:
+        """Whether an identifier of a link is of somebody who is erased: that of a shared tablet is others' too."""
+        secret = self._keys.identifier_key(controller_name)
+        name = identifier_mac(secret, identifier["type"], identifier["value"])
+        return name in gathered.names or name in gathered.weaker_names
+
     async def _delete(
         self,
         erasures: ErasureStore,
         controller: int,
         line: Suppressed,
         gathered: Gathered,
-        asked: tuple[str, Mapping[str, Any] | None],
+        asked: tuple[str, Mapping[str, Any] | None] | None,
     ) -> None:
-        """1. The number; 2. minimal proofs by rule; 3. count; 4. the docket; 5. tombstones; 6. delete."""
-        asked_at, reply_to = asked
+        """1. The number; 2. minimal proofs by rule; 3. count; 4. the docket if `asked`; 5. tombstones; 6. delete."""
         owner, subject = (controller, line.controller), line.subject
         assert subject is not None  # a whole controller goes by delete_controller
         await erasures.write_erasure(controller, line.number, line.event, line.subject, line.ground, line.erased_at)
         await self._keep_minimal_proofs(erasures, owner, line, gathered)
         await erasures.count_parts(controller, line.number, subject)
-        if line.erased_at + self._terms.docket > datetime.now(UTC) and gathered.cipher is not None:
+        in_time = line.erased_at + self._terms.docket > datetime.now(UTC)
+        if asked is not None and in_time and gathered.cipher is not None:
+            asked_at, reply_to = asked
             content = docket_content(sorted(gathered.identifiers), line.ground, asked_at, reply_to)
             await open_docket(erasures, self._keys, owner, line.number, content, (line.erased_at, self._terms.docket))
         names = sorted(gathered.names)

@@ -201,6 +201,29 @@ class Snapshot:
         """Subjects with identifiers that do not exist."""
         return [row["subject"] for row in await self._fetch(_SQL["stray_identifiers"], controller)]
 
+    async def links_of(self, controller: int, subjects: Collection[UUID]) -> list[Row]:
+        """event, nth, strong, weak, state, acted_at of links to these stronger subjects."""
+        return await self._fetch(_SQL["links_of"], controller, list(subjects))
+
+    async def linked_weak(self, controller: int, subjects: Collection[UUID]) -> set[UUID]:
+        """Which of these are linked to somebody."""
+        return {row["weak"] for row in await self._fetch(_SQL["linked_weak"], controller, list(subjects))}
+
+    async def named_subjects(self, controller: int, names: Collection[bytes]) -> dict[bytes, UUID]:
+        """By identifier name: whom it leads to."""
+        async with self._turn:
+            led_to = await self._store.named_subjects(controller, list(names))
+        return {name: subject for name, (subject, _) in led_to.items()}
+
+    async def has_erased(self, controller: int) -> bool:
+        """Whether any subject was."""
+        (row,) = await self._fetch(_SQL["has_erased"], controller)
+        return bool(row["has_erased"])
+
+    async def stray_links(self, controller: int) -> list[UUID]:
+        """Stronger subjects of links that do not exist."""
+        return [row["strong"] for row in await self._fetch(_SQL["stray_links"], controller)]
+
     async def dedupe_remembers(self, log: SeenLog) -> list[Row]:
         """event, index, has_content, has_time of events that it knows more or less of than it may."""
         return await self._fetch(_SQL["dedupe_remembers"], log.controller, log.log)

@@ -1,4 +1,4 @@
-"""What is true now, again: the state and the identifiers of every subject of one controller, from its records.
+"""What is true now, again: state, identifiers and links of every subject of one controller, from its records.
 
 Invariant: the projection equals schemas.ranking.latest over the subject's records, and an identifier leads to the
 subject whose records name it. Nothing that is decrypted here leaves this module.
@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import chain
 from typing import Any, Final
 from uuid import UUID
 
@@ -17,13 +18,15 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from schemas.errors import ProofError
 from schemas.events import IDENTIFIER_STRENGTH, parse_time
 from schemas.payload import open_part, place_of
-from schemas.ranking import Decided, decided_by, latest
+from schemas.ranking import Decided, corrected_by, decided_by, is_unconfirmed, latest
 from schemas.record import PartName
 from services.keys import ControllerKeys, event_mac, identifier_mac
 from services.ledger.fsck.ciphers import SubjectCiphers
 from services.ledger.fsck.findings import Pace, Report
+from services.ledger.fsck.links import ToldLinks, compare_links
 from services.ledger.fsck.log_walk import Remember
 from services.ledger.fsck.snapshot import Snapshot
+from services.ledger.links import LINKED, linked_names
 from services.ledger.store import Row
 
 SUBJECTS_A_PAGE: Final = 256
@@ -37,14 +40,23 @@ StateKey = tuple[str, str]
 class Recomputed:
     """One subject as its records have it."""
 
+    # What its records decide, but for the unconfirmed ones, which stand by event id: a correction may undo them.
     state: dict[StateKey, Decided] = field(default_factory=dict)
+    unconfirmed: dict[str, list[Decided]] = field(default_factory=dict)
+    corrected: set[str | None] = field(default_factory=set)
     identifiers: set[bytes] = field(default_factory=set)
+    links: ToldLinks = field(default_factory=ToldLinks)
     # False once a `who` part is gone: an identifier may then have lost what showed whose it is.
     knows_identifiers: bool = True
     # When the earliest of its acts was done or received.
     earliest: datetime | None = None
     # False if a record could not be read. It is a finding of its own; what follows from it is not another one.
     is_readable: bool = True
+
+    def settled(self) -> dict[StateKey, Decided]:
+        """What is true now."""
+        doubtful = [decided for event, decided in self.unconfirmed.items() if event not in self.corrected]
+        return latest([*self.state.values(), *chain.from_iterable(doubtful)])
 
 
 class StateWalk:
@@ -77,6 +89,8 @@ class StateWalk:
             self._add("consent_state", subject, "the subject does not exist")
         for subject in await self._snapshot.stray_identifiers(self._controller):
             self._add("identifiers", subject, "the subject does not exist")
+        for subject in await self._snapshot.stray_links(self._controller):
+            self._add("links", subject, "the subject does not exist")
 
     async def _page(self, page: list[Row]) -> None:
         ciphers = SubjectCiphers(self._keys, self._controller_name, Report())
@@ -94,6 +108,8 @@ class StateWalk:
             recomputed.setdefault(subject, Recomputed())
         await self._compare_state(everyone, recomputed)
         await self._compare_identifiers(everyone, recomputed)
+        told = {subject: recomputed[subject].links for subject in everyone if recomputed[subject].is_readable}
+        await compare_links(self._snapshot, self._controller, told, self._report)
         for subject, erased_at in (await self._snapshot.buried(self._controller, everyone)).items():
             earliest = recomputed[subject].earliest
             if earliest is not None and earliest <= erased_at:
@@ -103,18 +119,24 @@ class StateWalk:
         """Add some records to what is known of their subjects."""
         secret = self._keys.identifier_key(self._controller_name)
         whats: dict[bytes, tuple[UUID, dict[str, Any]]] = {}
+        linked: dict[bytes, list[tuple[int, bytes]]] = {}
         for row in rows:
             subject = recomputed[row["subject"]]
             cipher = ciphers.get(row["subject"])
             if cipher is None:
                 continue
             try:
-                _read_who(cipher, row, secret, subject)
+                who = _read_who(cipher, row, secret, subject)
                 if row["what"] is not None:
                     what = _read(cipher, row, "what")
                     acted_at = min(parse_time(what["time"]), parse_time(what["received_at"]))
                     subject.earliest = min(acted_at, subject.earliest or acted_at)
-                    whats[event_mac(self._event_id_key, self._controller_name, what["id"])] = row["subject"], what
+                    event = event_mac(self._event_id_key, self._controller_name, what["id"])
+                    whats[event] = row["subject"], what
+                    if who is None and what["type"] == LINKED:
+                        subject.links.unread.add(event)
+                    elif who is not None:
+                        linked[event] = linked_names(secret, what, who)
             except _UNREADABLE:
                 subject.is_readable = False
         received_at = {
@@ -124,7 +146,13 @@ class StateWalk:
         answers: dict[UUID, list[Decided]] = defaultdict(list)
         for event, (subject_id, what) in whats.items():
             try:
-                answers[subject_id] += decided_by(what, _known(received_at.get(event)), event)
+                decided = decided_by(what, _known(received_at.get(event)), event)
+                if is_unconfirmed(what):
+                    recomputed[subject_id].unconfirmed[what["id"]] = decided
+                else:
+                    answers[subject_id] += decided
+                recomputed[subject_id].corrected.add(corrected_by(what))
+                recomputed[subject_id].links.tell(event, linked.get(event, ()), what, received_at[event])
             except _UNREADABLE:
                 recomputed[subject_id].is_readable = False
         for subject_id, decided in answers.items():
@@ -138,7 +166,7 @@ class StateWalk:
         for subject in subjects:
             if not recomputed[subject].is_readable:
                 continue
-            state = recomputed[subject].state
+            state = recomputed[subject].settled()
             for key in sorted(state.keys() | stored[subject].keys()):
                 what = _difference(state.get(key), stored[subject].get(key))
                 if what is not None:
@@ -148,27 +176,34 @@ class StateWalk:
         stored: dict[UUID, set[bytes]] = defaultdict(set)
         for row in await self._snapshot.identifiers_of(self._controller, subjects):
             stored[row["subject"]].add(row["identifier"])
+        linked = await self._snapshot.linked_weak(self._controller, subjects)
         for subject in subjects:
             known = recomputed[subject]
             if not known.is_readable:
                 continue
             if known.identifiers - stored[subject]:
                 self._add("identifiers", subject, "an identifier in its records does not lead to it")
-            if known.knows_identifiers and stored[subject] - known.identifiers:
+            unknown = stored[subject] - known.identifiers
+            if subject in linked and not known.identifiers and len(unknown) == 1:
+                # Known by a link alone: that its name leads here is held against the records of the stronger one.
+                continue
+            if known.knows_identifiers and unknown:
                 self._add("identifiers", subject, "an identifier leads to it that stands in none of its records")
 
     def _add(self, table: str, subject: UUID, what: str) -> None:
         self._report.add(table, None, f"subject {subject}", what)
 
 
-def _read_who(cipher: AESGCM, row: Row, secret: bytes, subject: Recomputed) -> None:
-    """Add the name of the record's strongest identifier: the one whose subject it belongs to."""
+def _read_who(cipher: AESGCM, row: Row, secret: bytes, subject: Recomputed) -> dict[str, Any] | None:
+    """Add the name of the record's strongest identifier: the one whose subject it belongs to; return the part."""
     if row["who"] is None:
         subject.knows_identifiers = False
-        return
-    identifiers = _read(cipher, row, "who")["identifiers"]
+        return None
+    who = _read(cipher, row, "who")
+    identifiers = who["identifiers"]
     strongest = max(identifiers, key=lambda identifier: IDENTIFIER_STRENGTH[identifier["type"]])
     subject.identifiers.add(identifier_mac(secret, strongest["type"], strongest["value"]))
+    return who
 
 
 def _read(cipher: AESGCM, row: Row, name: PartName) -> dict[str, Any]:

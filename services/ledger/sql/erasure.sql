@@ -110,9 +110,19 @@ WHERE p.controller = $1 AND p.subject = $2
     AND d.controller = p.controller AND d.log = p.log AND d.index = p.index AND d.content IS NOT NULL;
 
 -- delete_subject --
--- Everything of one subject: dead letters that name it, state, identifiers, payloads, and its key.
+-- Everything of one subject: dead letters that name it, state, identifiers, payloads, links, and its key. Who was linked
+-- to it and stays (a shared tablet) stays shared for good; a link of a stronger subject to it stays, void: who is erased
+-- and comes back is another, whom a link from before must not reach when links are projected again.
 WITH letters AS (
     DELETE FROM dead_letters WHERE controller = $1 AND identifiers && $3::bytea[]
+), shared AS (
+    UPDATE subjects SET is_shared = true
+    WHERE controller = $1
+        AND subject IN (SELECT weak FROM links WHERE controller = $1 AND strong = $2 AND state = 'linked')
+), stronger AS (
+    DELETE FROM links WHERE controller = $1 AND strong = $2
+), weaker AS (
+    UPDATE links SET weak = NULL WHERE controller = $1 AND weak = $2
 ), state AS (
     DELETE FROM consent_state WHERE controller = $1 AND subject = $2
 ), names AS (
@@ -215,6 +225,8 @@ WITH letters AS (
     DELETE FROM tombstones WHERE controller = $1
 ), state AS (
     DELETE FROM consent_state WHERE controller = $1
+), linked AS (
+    DELETE FROM links WHERE controller = $1
 ), names AS (
     DELETE FROM identifiers WHERE controller = $1
 ), parts AS (

@@ -143,6 +143,8 @@ CROSS JOIN LATERAL (
     UNION ALL SELECT 'identifiers' WHERE EXISTS (SELECT FROM identifiers x WHERE x.controller = $1 AND x.subject = e.subject)
     UNION ALL SELECT 'payloads' WHERE EXISTS (SELECT FROM payloads x WHERE x.controller = $1 AND x.subject = e.subject)
     UNION ALL SELECT 'consent_state' WHERE EXISTS (SELECT FROM consent_state x WHERE x.controller = $1 AND x.subject = e.subject)
+    UNION ALL SELECT 'links' WHERE EXISTS (
+        SELECT FROM links x WHERE x.controller = $1 AND (x.strong = e.subject OR x.weak = e.subject))
 ) AS t (found_in)
 WHERE e.controller = $1 AND e.subject IS NOT NULL
 ORDER BY e.number, t.found_in;
@@ -159,6 +161,7 @@ SELECT t.found_in FROM (
     UNION ALL SELECT 'consent_state' WHERE EXISTS (SELECT FROM consent_state WHERE controller = $1)
     UNION ALL SELECT 'minimal_proofs' WHERE EXISTS (SELECT FROM minimal_proofs WHERE controller = $1)
     UNION ALL SELECT 'tombstones' WHERE EXISTS (SELECT FROM tombstones WHERE controller = $1)
+    UNION ALL SELECT 'links' WHERE EXISTS (SELECT FROM links WHERE controller = $1)
 ) AS t (found_in)
 ORDER BY t.found_in;
 
@@ -294,3 +297,22 @@ SELECT DISTINCT i.subject FROM identifiers i
 WHERE i.controller = $1
     AND NOT EXISTS (SELECT FROM subjects x WHERE x.controller = i.controller AND x.subject = i.subject)
 ORDER BY i.subject;
+
+-- links_of --
+-- What is projected of links to these stronger subjects.
+SELECT event, nth, strong, weak, state, acted_at FROM links WHERE controller = $1 AND strong = ANY ($2::uuid[]);
+
+-- linked_weak --
+-- Which of these subjects somebody's records link: a record of their own they need not have.
+SELECT DISTINCT weak FROM links WHERE controller = $1 AND weak = ANY ($2::uuid[]);
+
+-- has_erased --
+-- Whether any subject was erased.
+SELECT EXISTS (SELECT FROM erasures WHERE controller = $1 AND subject IS NOT NULL) AS has_erased;
+
+-- stray_links --
+-- Links to stronger subjects that do not exist.
+SELECT DISTINCT l.strong FROM links l
+WHERE l.controller = $1
+    AND NOT EXISTS (SELECT FROM subjects x WHERE x.controller = l.controller AND x.subject = l.strong)
+ORDER BY l.strong;

@@ -77,8 +77,8 @@ CREATE TABLE site_keys (
     controller integer NOT NULL,
     site_key text NOT NULL,
     site integer NOT NULL,
-    kind text NOT NULL CHECK (kind IN ('pk', 'sk')),
-    -- SHA-256 of the secret part of a server key; a publishable key has no secret.
+    kind text NOT NULL CHECK (kind IN ('pk', 'sk', 'app')),
+    -- SHA-256 of the secret part of a server key; publishable keys and keys of apps have no secret.
     secret_sha256 bytea CHECK ((kind = 'sk') = (secret_sha256 IS NOT NULL)),
     created_at timestamptz NOT NULL DEFAULT now(),
     revoked_at timestamptz,
@@ -117,6 +117,25 @@ CREATE TABLE notice_matches (
     notice bytea NOT NULL,
     matched_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (controller, shown)
+);
+
+CREATE TABLE catalogue_services (
+    controller integer NOT NULL REFERENCES controllers,
+    service text NOT NULL CHECK (service ~ '^[a-z0-9][a-z0-9._-]{0,63}$'),
+    published_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    -- Canonical JSON: a whole service, or the members that replace those of the catalogue. The latest counts.
+    content bytea NOT NULL,
+    PRIMARY KEY (controller, service, published_at)
+);
+
+CREATE TABLE compliance_steps (
+    controller integer NOT NULL REFERENCES controllers,
+    service text NOT NULL CHECK (service ~ '^[a-z0-9][a-z0-9._-]{0,63}$'),
+    step text NOT NULL,
+    done_on date NOT NULL,
+    note text,
+    recorded_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (controller, service, step, done_on)
 );
 
 -- The log ------------------------------------------------------------------------------------------------------------
@@ -238,6 +257,8 @@ CREATE TABLE subjects (
     key_epoch integer NOT NULL,
     -- Set where this is not a person but the stand-in for a log's events without a subject.
     log integer,
+    -- Whether it was linked to somebody who was erased and survived that: it is nobody's alone any more.
+    is_shared boolean NOT NULL DEFAULT false,
     PRIMARY KEY (controller, subject)
 );
 CREATE UNIQUE INDEX subjects_log_key ON subjects (controller, log) WHERE log IS NOT NULL;
@@ -295,6 +316,23 @@ CREATE TABLE consent_state (
     event bytea NOT NULL,
     PRIMARY KEY (controller, subject, purpose, legal_basis)
 );
+
+-- Acts that link a weaker identifier's subject to a stronger one's, or end that (sign-in, sign-out); never merged.
+CREATE TABLE links (
+    controller integer NOT NULL,
+    -- The dedupe name of the event that says so, and which of its identifiers, in its order, is the weaker one.
+    event bytea NOT NULL CHECK (length(event) = 16),
+    nth smallint NOT NULL,
+    strong uuid NOT NULL,
+    -- NULL once that subject was erased: then this links nothing.
+    weak uuid CHECK (weak <> strong),
+    state text NOT NULL CHECK (state IN ('linked', 'ended')),
+    -- The rank of the event: min(time, received_at), so that nothing depends on the order of arrival.
+    acted_at timestamptz NOT NULL,
+    PRIMARY KEY (controller, event, nth)
+);
+CREATE INDEX links_weak_idx ON links (controller, weak);
+CREATE INDEX links_strong_idx ON links (controller, strong);
 
 -- Erasure -------------------------------------------------------------------------------------------------------------
 
@@ -526,6 +564,17 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public AS $$
     SELECT s.controller, s.site, s.name FROM sites s WHERE s.name = wanted
 $$;
 
+-- A site with the log that takes its records, for capabilities and links that name it; none of an erased controller.
+CREATE FUNCTION find_site_place(wanted text)
+RETURNS TABLE (controller integer, controller_name text, site integer, site_name text, log_name text, origins text[])
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public AS $$
+    SELECT s.controller, c.name, s.site, s.name, l.name, s.origins
+    FROM sites s
+    JOIN logs l ON l.controller = s.controller AND l.log = s.log
+    JOIN controllers c ON c.controller = s.controller
+    WHERE s.name = wanted AND c.erased_at IS NULL
+$$;
+
 -- What became of copies put into a stream: arrays of equal length in, a row for each that the ledger has passed out.
 -- outcome: recorded (with its place), conflict, dropped (also: its subject was erased). A copy that is still on its way has no row.
 CREATE FUNCTION find_places(controllers integer[], events bytea[], transports text[], partitions integer[], seqs bigint[])
@@ -614,6 +663,17 @@ GRANT SELECT ON sealing_keys, publishers TO sayso_query;
 GRANT SELECT, INSERT ON inbox TO sayso_query;
 GRANT EXECUTE ON FUNCTION find_places(integer[], bytea[], text[], integer[], bigint[]) TO sayso_query;
 
+GRANT SELECT, INSERT, DELETE ON links TO sayso_ledger;
+GRANT UPDATE (weak) ON links TO sayso_ledger;
+GRANT UPDATE (is_shared) ON subjects TO sayso_ledger;
+GRANT SELECT ON catalogue_services, compliance_steps TO sayso_ledger;
+GRANT SELECT ON catalogue_services TO sayso_ingest;
+GRANT SELECT ON links, catalogue_services, compliance_steps TO sayso_query;
+-- A DPO states these over the API; they are the controller's own words, and nobody's personal data.
+GRANT INSERT ON notices, notice_matches, catalogue_services, compliance_steps TO sayso_query;
+GRANT EXECUTE ON FUNCTION find_site(text) TO sayso_query;
+GRANT EXECUTE ON FUNCTION find_site_place(text) TO sayso_ingest, sayso_query;
+
 -- Row-level security: an unset controller sees nothing -----------------------------------------------------------------
 
 CREATE FUNCTION current_controller() RETURNS integer
@@ -630,7 +690,7 @@ BEGIN
         'notice_matches', 'records', 'tiles', 'checkpoints', 'subjects', 'identifiers', 'payloads', 'dedupe',
         'consent_state', 'inbox', 'dead_letters', 'outbox', 'log_keys', 'cosignatures', 'timestamps',
         'timestamp_wishes', 'erasures', 'erased_parts', 'tombstones', 'dockets', 'minimal_proof_rules',
-        'minimal_proofs']
+        'minimal_proofs', 'links', 'catalogue_services', 'compliance_steps']
     LOOP
         EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', walled);
         EXECUTE format('CREATE POLICY one_controller ON %I USING (controller = current_controller())', walled);

@@ -1,4 +1,4 @@
--- Every statement of query. All but the first two run inside a controller's transaction: row-level security
+-- Every statement of query. All but the first three run inside a controller's transaction: row-level security
 -- hides other controllers' rows even from a statement that forgets to name the controller.
 
 -- find_access_key --
@@ -8,6 +8,10 @@ SELECT controller, controller_name, role, secret_sha256 FROM find_access_key($1)
 -- find_log --
 -- The controller, origin and verifier key of a public log name.
 SELECT controller, log, origin, vkey FROM find_log($1);
+
+-- find_site_place --
+-- Whose site a capability names, and which pages may show what it opens.
+SELECT controller, controller_name, site_name, origins FROM find_site_place($1);
 
 -- identifiers_exist --
 -- Whether the controller has any subject yet; before that there is no identifier key to look up with.
@@ -25,6 +29,14 @@ SELECT s.wrapped_key, s.key_epoch,
 FROM subjects s
 WHERE s.controller = $1 AND s.subject = $2 AND s.log IS NULL;
 
+-- subjects --
+-- The same of several persons.
+SELECT s.subject, s.wrapped_key, s.key_epoch,
+       EXISTS (SELECT FROM payloads p WHERE p.controller = s.controller AND p.subject = s.subject AND p.what IS NULL)
+           AS lost
+FROM subjects s
+WHERE s.controller = $1 AND s.subject = ANY ($2::uuid[]) AND s.log IS NULL;
+
 -- erased_at --
 -- When a subject was erased: its id is all that is left of it.
 SELECT erased_at FROM erasures WHERE controller = $1 AND subject = $2 ORDER BY number LIMIT 1;
@@ -41,11 +53,11 @@ WHERE c.controller = $1 AND c.subject = $2
 ORDER BY c.purpose, c.legal_basis;
 
 -- decision_parts --
--- The decision part of every record of a subject, for folding them at a moment.
-SELECT l.name AS log, l.origin, p.index, p.nonce, p.what
+-- The decision part of every record of some subjects, for folding them at a moment.
+SELECT p.subject, l.name AS log, l.origin, p.index, p.nonce, p.what
 FROM payloads p
 JOIN logs l ON l.controller = p.controller AND l.log = p.log
-WHERE p.controller = $1 AND p.subject = $2 AND p.what IS NOT NULL
+WHERE p.controller = $1 AND p.subject = ANY ($2::uuid[]) AND p.what IS NOT NULL
 ORDER BY p.log, p.index;
 
 -- received --
@@ -53,14 +65,14 @@ ORDER BY p.log, p.index;
 SELECT event, received_at FROM dedupe WHERE controller = $1 AND event = ANY($2::bytea[]) AND received_at IS NOT NULL;
 
 -- history --
--- One page of a subject's records in the order of their places, after the place given.
-SELECT p.log AS log_number, l.name AS log, l.origin, p.index, p.nonce, p.who, p.what, p.context, r.entry,
+-- One page of the records of some subjects in the order of their places, after the place given.
+SELECT p.subject, p.log AS log_number, l.name AS log, l.origin, p.index, p.nonce, p.who, p.what, p.context, r.entry,
        coalesce(h.published_size, 0) > p.index AS published
 FROM payloads p
 JOIN logs l ON l.controller = p.controller AND l.log = p.log
 JOIN log_heads h ON h.controller = p.controller AND h.log = p.log
 JOIN records r ON r.controller = p.controller AND r.log = p.log AND r.index = p.index
-WHERE p.controller = $1 AND p.subject = $2 AND (p.log, p.index) > ($3, $4)
+WHERE p.controller = $1 AND p.subject = ANY ($2::uuid[]) AND (p.log, p.index) > ($3, $4)
 ORDER BY p.log, p.index
 LIMIT $5;
 
@@ -72,10 +84,12 @@ SELECT shown, notice, matched_at FROM notice_matches WHERE controller = $1 AND s
 -- What an answer's validity needs of the notices of some sites, and of some hashes wherever they were published.
 SELECT s.name AS site, n.notice, n.published_at, j.body ->> 'notice_id' AS notice_id, j.body ->> 'version' AS version,
        coalesce((j.body ->> 'asks_again')::boolean, false) AS asks_again,
-       ARRAY(SELECT q ->> 'purpose' FROM jsonb_array_elements(j.body -> 'purposes') q WHERE q ? 'valid_days')
-           AS expiring,
-       ARRAY(SELECT (q ->> 'valid_days')::integer FROM jsonb_array_elements(j.body -> 'purposes') q
-             WHERE q ? 'valid_days') AS valid_days
+       greatest(n.published_at, (j.body ->> 'effective_at')::timestamptz) AS in_force_at,
+       ARRAY(SELECT q ->> 'purpose' FROM jsonb_array_elements(j.body -> 'purposes') q
+             WHERE q ?| ARRAY['valid_days', 'valid_for']) AS expiring,
+       ARRAY(SELECT coalesce(q ->> 'valid_for', 'P' || (q ->> 'valid_days') || 'D')
+             FROM jsonb_array_elements(j.body -> 'purposes') q
+             WHERE q ?| ARRAY['valid_days', 'valid_for']) AS validity
 FROM notices n
 JOIN sites s ON s.controller = n.controller AND s.site = n.site
 CROSS JOIN LATERAL (SELECT convert_from(n.content, 'UTF8')::jsonb AS body) j
@@ -90,6 +104,13 @@ JOIN logs l ON l.controller = d.controller AND l.log = d.log
 JOIN records r ON r.controller = d.controller AND r.log = d.log AND r.index = d.index
 JOIN payloads p ON p.controller = d.controller AND p.log = d.log AND p.index = d.index
 JOIN subjects s ON s.controller = p.controller AND s.subject = p.subject
+WHERE d.controller = $1 AND d.event = $2;
+
+-- subject_of_event --
+-- Whose record an event became, by the event's dedupe name.
+SELECT p.subject
+FROM dedupe d
+JOIN payloads p ON p.controller = d.controller AND p.log = d.log AND p.index = d.index
 WHERE d.controller = $1 AND d.event = $2;
 
 -- notice_content --

@@ -113,11 +113,12 @@ async def test_a_controller_is_described_and_shown(run: Run, site: str, tmp_path
 
 async def test_keys_are_printed_once_and_kept_as_digests(run: Run, site: str, database: Database) -> None:
     server = run("key", "create", "--site", site, "--kind", "sk").stdout.strip()
+    app = run("key", "create", "--site", site, "--kind", "app").stdout.strip()
     browser = run("key", "create", "--site", site, "--kind", "pk").stdout.strip()
     access = run("key", "create", "--controller", "acme", "--role", "dpo").stdout.strip()
     name, _, secret = server.rpartition("_")
     stored = {row["site_key"]: row["secret_sha256"] for row in await fetch(database, "SELECT * FROM site_keys")}
-    assert stored == {name: secret_digest(secret), browser: None}
+    assert stored == {name: secret_digest(secret), browser: None, app: None}
     (found,) = await fetch(database, f"SELECT * FROM find_site_key('{name}')")
     assert (found["site_name"], found["kind"], found["origins"]) == (site, "sk", ["https://shop.acme.example"])
     listed = run("key", "list").stdout
@@ -125,6 +126,7 @@ async def test_keys_are_printed_once_and_kept_as_digests(run: Run, site: str, da
     assert access.rpartition("_")[2] not in listed
     # With its secret or without: both name the key.
     assert run("key", "revoke", server).returncode == 0
+    assert run("key", "revoke", app).returncode == 0
     assert run("key", "revoke", access.rpartition("_")[0]).returncode == 0
     assert await fetch(database, f"SELECT * FROM find_site_key('{name}')") == []
     assert await fetch(database, f"SELECT * FROM find_access_key('{access.rpartition('_')[0]}')") == []

@@ -18,6 +18,7 @@ from pydantic import SecretStr
 
 from schemas.notices import notice_bytes, notice_hash
 from schemas.sealing import EpochHeader, SealedBody, open_message
+from schemas.visitors import visitor_id
 from services.ingest.app import IngestApp, create_app
 from services.ingest.settings import IngestSettings
 from services.ingest.whole_answers import WholeAnswers
@@ -32,6 +33,8 @@ SITE = "shop.example"
 PURPOSES = ("chat-history", "chat-proactive")
 ORIGIN = "https://shop.example"
 BROWSER_KEY = "pk_" + "b" * 24
+APP_KEY = "app_" + "a" * 24
+VISITOR_KEY = "vk_" + "k" * 43
 SERVER_KEY = "sk_" + "s" * 24
 SECRET = "S" * 43
 BEARER = f"Bearer {SERVER_KEY}_{SECRET}"
@@ -76,6 +79,7 @@ class Shop:
             await connection.execute("UPDATE sites SET origins = $1", [ORIGIN])
             for key, kind, digest in (
                 (BROWSER_KEY, "pk", None),
+                (APP_KEY, "app", None),
                 (SERVER_KEY, "sk", secret_digest(SECRET)),
             ):
                 await connection.execute(
@@ -111,8 +115,13 @@ class Shop:
             "event_id_key_file": keys / "event-ids.key",
             "suppression_dir": self.deployment.directory / "suppression",
             "epoch_key_file": keys / "ingest" / "epochs.key",
+            "capability_key_file": keys / "capabilities.key",
             "notice_key_file": keys / "ingest" / "notices.key",
             "ingest_start_s": 5,
+            # All tests have one address; those of limits set their own.
+            "rate_limit_per_s": 0,
+            "rate_limit_network_per_s": 0,
+            "rate_limit_unconfirmed_per_s": 0,
         }
         return IngestSettings(**(values | changes))
 
@@ -127,6 +136,8 @@ class Shop:
             lifespan="on",
             log_config=None,
             access_log=False,
+            # As services/ingest/__main__.py has it: uvicorn would believe X-Forwarded-For of this machine.
+            proxy_headers=False,
             timeout_graceful_shutdown=2,
         )
         server = uvicorn.Server(config)
@@ -213,3 +224,8 @@ def event_now(number: int = 1, **changes: Any) -> dict[str, Any]:
     """A valid event that a browser may post now."""
     time = (datetime.now(UTC) - timedelta(seconds=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
     return consent_event(number, **({"time": time} | changes))
+
+
+def visitor_event(number: int = 1, **changes: Any) -> dict[str, Any]:
+    """The same of a visitor whose browser shows that the number is its own."""
+    return event_now(number, subject=visitor_id(VISITOR_KEY), **changes) | {"visitorkey": VISITOR_KEY}

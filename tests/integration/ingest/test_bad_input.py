@@ -23,6 +23,12 @@ def changed(**changes: Any) -> bytes:
     return orjson.dumps(event_now(1, subject=MARK, **changes))
 
 
+def linked_without_proof() -> bytes:
+    event = event_now(1, subject=MARK, type="identity.linked")
+    event["data"]["subject"]["identifiers"].append({"type": "account", "value": MARK})
+    return orjson.dumps(event)
+
+
 def without(*path: str) -> bytes:
     event = event_now(1, subject=MARK)
     node = event
@@ -104,7 +110,7 @@ BAD: dict[str, tuple[Callable[[], bytes], int, str, str | None]] = {
     # the caller may not
     "a server's type": (lambda: changed(type="consent.expired", decisions=decision()), 403, "type-not-allowed", "/type"),
     "the service's own type": (lambda: changed(type="subject.erased"), 403, "type-not-allowed", "/type"),
-    "an e-mail address": (lambda: changed().replace(b'"cookie"', b'"email"'), 403, "identifier-not-allowed", "/data/subject/identifiers/0/type"),
+    "a link without proof": (linked_without_proof, 403, "proof-needed", "/data/subject/identifiers"),
 }  # fmt: skip
 NOT_REPEATED = [MARK, "-somebody-", "30 digits", "9" * 30, "\\u0000", "2026-02-30"]
 
@@ -154,7 +160,8 @@ async def test_a_bad_event_among_good_ones(
 async def test_every_problem_of_an_event_is_tried() -> None:
     """The table above holds every problem that an event can have by itself."""
     whole_body = {"body-too-large", "too-many-events", "empty-batch", "unsupported-media-type"}
-    caller = {"missing-key", "wrong-key", "origin-not-allowed"}
+    caller = {"missing-key", "wrong-key", "origin-not-allowed", "too-many-requests", "act-too-old"}
+    links = {"capability-not-valid", "link-not-valid", "links-not-configured"}
     elsewhere = {
         "role-not-allowed",
         "id-conflict",
@@ -165,12 +172,13 @@ async def test_every_problem_of_an_event_is_tried() -> None:
         "size-not-published",
         "no-consent-stated",
         "receipt-incomplete",
+        "notice-not-valid",
     }
     away = {"stream-away", "database-away", "keys-away"}
     from schemas.errors import problem_types
 
     tried = {problem for _, _, problem, _ in BAD.values()}
-    assert tried | whole_body | caller | elsewhere | away == {problem.slug for problem in problem_types()}
+    assert tried | whole_body | caller | elsewhere | links | away == {problem.slug for problem in problem_types()}
 
 
 # --- the whole body --------------------------------------------------------------------------------------------

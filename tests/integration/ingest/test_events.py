@@ -7,7 +7,7 @@ import orjson
 import pytest
 
 from schemas.limits import BATCH_EVENTS_MAX
-from tests.integration.ingest.conftest import ORIGIN, SITE, Shop, event_now
+from tests.integration.ingest.conftest import ORIGIN, SITE, Shop, event_now, visitor_event
 
 pytestmark = pytest.mark.integration
 
@@ -126,7 +126,7 @@ async def test_a_wrong_clock_is_marked_and_never_refused(
     shop: Shop, ago: dict[str, float], marks: list[str] | None, kind: str
 ) -> None:
     denied = [{"purpose": "chat-history", "decision": "denied", "legal_basis": "consent"}]
-    answer = await shop.post(event_now(time=moments_ago(**ago), type=kind, decisions=denied))
+    answer = await shop.post(visitor_event(time=moments_ago(**ago), type=kind, decisions=denied))
     assert answer.status_code == 202
     assert (await what_of(shop))[0].get("marks") == marks
 
@@ -146,7 +146,7 @@ def shown(sha256: str, **more: str) -> dict[str, str]:
 
 
 async def words_and_marks(shop: Shop, **changes: Any) -> tuple[str, list[str]]:
-    answer = await shop.post(event_now(**changes))
+    answer = await shop.post(visitor_event(**changes))
     assert answer.status_code == 202, answer.text
     what = (await what_of(shop))[-1]
     return what["words"], what.get("marks", [])
@@ -208,7 +208,7 @@ async def test_a_matched_hash_is_matched_and_its_purposes_are_checked(shop: Shop
     )
     assert await words_and_marks(shop, notice=shown(seen)) == ("matched", [])
     unknown = [{"purpose": "never-published", "decision": "granted", "legal_basis": "consent"}]
-    answer = await shop.post(event_now(notice=shown(seen), decisions=unknown))
+    answer = await shop.post(visitor_event(notice=shown(seen), decisions=unknown))
     assert (answer.status_code, answer.json()["type"]) == (422, "/problems/unknown-purpose")
 
 
@@ -217,7 +217,7 @@ async def test_a_matched_hash_is_matched_and_its_purposes_are_checked(shop: Shop
 
 async def test_what_was_published_a_moment_ago_is_known(shop: Shop) -> None:
     decisions = [{"purpose": "newsletter", "decision": "granted", "legal_basis": "consent"}]
-    event = event_now(decisions=decisions)
+    event = visitor_event(decisions=decisions)
     assert (await shop.post(event)).json()["type"] == "/problems/unknown-purpose"
     new = await shop.publish_notice(purposes=("newsletter",), version="letters")
     assert (await shop.post(event)).status_code == 202
@@ -246,10 +246,27 @@ async def test_the_latest_notice_is_served_byte_for_byte(shop: Shop) -> None:
     assert (await served_notice(shop, "de"))["sha256"] == other_language
 
 
+async def test_a_language_without_a_notice_gets_what_stands_in_and_is_told(shop: Shop) -> None:
+    english = await shop.publish_notice(
+        notice_id="whole", version="1", language="en", fallback_language="en", languages=["en", "fr"]
+    )
+    french = await shop.publish_notice(
+        notice_id="whole", version="1", language="fr", fallback_language="en", languages=["en", "fr"]
+    )
+    to_come = await shop.publish_notice(
+        notice_id="whole", version="2", language="fr", effective_at="2099-01-01T00:00:00Z"
+    )
+    await shop.post(event_now(notice=shown(to_come)))
+    assert (await served_notice(shop, "fr"))["sha256"] == french
+    # An older notice in German would ask for something else.
+    for asked in ("it", "de", "xx"):
+        served = await served_notice(shop, asked)
+        assert (served["sha256"], served["language"], served["requested_language"]) == (english, "en", asked)
+
+
 @pytest.mark.parametrize(
     ("path", "status", "problem"),
     [
-        (f"/v1/notices/{SITE}?language=xx", 404, "/problems/not-found"),
         ("/v1/notices/nobody.example?language=fr", 404, "/problems/not-found"),
         (f"/v1/notices/{SITE}", 422, "/problems/invalid-parameter"),
         (f"/v1/notices/{SITE}?language=_someone_", 422, "/problems/invalid-parameter"),

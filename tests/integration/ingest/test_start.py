@@ -25,6 +25,7 @@ def environment(shop: Shop, **changes: str) -> dict[str, str]:
         "SAYSO_EVENT_ID_KEY_FILE": str(settings.event_id_key_file),
         "SAYSO_SUPPRESSION_DIR": str(settings.suppression_dir),
         "SAYSO_EPOCH_KEY_FILE": str(settings.epoch_key_file),
+        "SAYSO_CAPABILITY_KEY_FILE": str(settings.capability_key_file),
         "SAYSO_NOTICE_KEY_FILE": str(settings.notice_key_file),
         "SAYSO_INGEST_PORT": str(port),
         "SAYSO_INGEST_START_S": "1",

@@ -111,6 +111,7 @@ async def outside(deployment: Deployment, **changes: Any) -> AsyncIterator[Outsi
         "controller_key_dir": deployment.keys / "controllers",
         "suppression_dir": deployment.directory / "suppression",
         "query_epoch_key_file": deployment.keys / "query" / "epochs.key",
+        "capability_key_file": deployment.keys / "capabilities.key",
         "receipt_key_file": deployment.keys / "query" / "receipts.key",
         "query_pool_size": 2,
     }

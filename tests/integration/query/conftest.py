@@ -30,6 +30,7 @@ def settings_of(world: World, **changes: Any) -> QuerySettings:
         "controller_key_dir": world.directory / "controllers",
         "suppression_dir": world.directory / "suppression",
         "query_epoch_key_file": world.directory / "query" / "epochs.key",
+        "capability_key_file": world.directory / "capabilities.key",
         "receipt_key_file": world.directory / "query" / "receipts.key",
         "query_pool_size": 2,
     }

@@ -12,6 +12,7 @@ import httpx2
 import pytest
 import structlog
 
+from schemas.notices import notice_bytes, notice_hash
 from services.observability import configure_logging
 from services.postgres import controller_transaction, create_pool
 from services.query.store import Store
@@ -19,6 +20,7 @@ from tests.integration.query.conftest import ROLES, Caller, serving, settings_of
 from tests.support.deployment import BASE_TIME, consent_event
 from tests.support.erased_rows import keep_minimal_proof, leave_erasure
 from tests.support.rows import Controller, Recorded, World, notice_content
+from tests.unit.schemas.test_notice_making import source
 
 pytestmark = pytest.mark.integration
 
@@ -39,12 +41,23 @@ MATRIX: dict[str, frozenset[str] | None] = {
     "POST /v1/dockets/{number}/close": frozenset({"dpo", "admin"}),
     "POST /v1/minimal-proofs/search": frozenset({"dpo", "admin"}),
     "POST /v1/minimal-proofs/{log}/{index}/release": frozenset({"dpo", "admin"}),
+    "POST /v1/sites/{site}/notices": frozenset({"dpo", "admin"}),
+    "GET /v1/sites/{site}/notices": frozenset({"dpo", "auditor", "admin"}),
+    "POST /v1/notice-matches": frozenset({"dpo", "admin"}),
+    "PUT /v1/catalogue/{service}": frozenset({"dpo", "admin"}),
+    "GET /v1/catalogue": frozenset({"dpo", "admin"}),
+    "POST /v1/catalogue/{service}/steps": frozenset({"dpo", "admin"}),
+    "GET /v1/catalogue/steps": frozenset({"dpo", "admin"}),
     "GET /logs/{log}/checkpoint": None,
     "GET /logs/{log}/vkey": None,
     "GET /logs/{log}/{path}": None,
     "GET /v1/logs/{log}/consistency": None,
     "GET /keys": None,
 }
+# They answer every controller, each of its own catalogue alone (test_catalogue.py).
+OF_THE_CALLER = {route for route in MATRIX if " /v1/catalogue" in route}
+# A visitor's capability opens these (tests/integration/visitors); no key does.
+VISITORS = {"GET /v1/me/choices", "GET /v1/me/history", "GET /v1/me/events/{event}/receipt"}
 OPERATIONS = {"GET /health/live", "GET /health/ready", "GET /metrics"}
 EMAIL = "eve@example.com"
 GONE = UUID("9a3c1f60-5f43-4a8e-9d5b-6f2f3c1f0b11")
@@ -52,6 +65,10 @@ ERASURE = "01930f5e-7c1e-7b1a-9c55-0000000000ee"
 BODIES: dict[str, Any] = {
     "POST /v1/subjects/lookup": {"identifier": {"type": "email", "value": EMAIL}},
     "POST /v1/subjects/{subject}/erasure": {"ground": "17(1)(b)"},
+    "POST /v1/sites/{site}/notices": source(),
+    "POST /v1/notice-matches": {"shown": "ab" * 32, "notice": notice_hash(notice_bytes(notice_content())).hex()},
+    "PUT /v1/catalogue/{service}": {"risk": "low"},
+    "POST /v1/catalogue/{service}/steps": {"step": "agreement-signed", "done_on": "2026-01-05"},
     "POST /v1/minimal-proofs/search": {"identifier": {"type": "email", "value": EMAIL}},
     "POST /v1/minimal-proofs/{log}/{index}/release": {"reason": "a claim was raised"},
 }
@@ -79,8 +96,8 @@ async def request(
     """A request that the route answers with success if the key opens it."""
     method, path = route.split()
     subject = str(GONE) if path.endswith("/erasure") else subject
-    names = {"erasure": ERASURE, "number": 1, "index": 0, "path": "tile/entries/000.p/1"}
-    path = path.format(subject=subject, event=record.event, log=log, **names)
+    names = {"site": f"{log}.example", "erasure": ERASURE, "number": 1, "index": 0, "path": "tile/entries/000.p/1"}
+    path = path.format(subject=subject, event=record.event, log=log, service="chatra", **names)
     params = {"purpose": "chat-history"} if path.endswith("/status") else {"log": log} if path == "/keys" else {}
     params = {"from": "0", "to": "1"} if path.endswith("/consistency") else params
     body = BODIES.get(route)
@@ -98,19 +115,25 @@ async def test_every_route_at_every_role(client: httpx2.AsyncClient, shop: Contr
             assert allowed or response.status_code == 403, (route, role, response.text)
         without = await request(client, None, route, subject, record, shop.name)
         assert without.status_code == (200 if roles is None else 401), route
+    for route in VISITORS:
+        for key in (None, *[await shop.access_key(role) for role in ROLES]):
+            response = await request(client, key, route, subject, record, shop.name)
+            assert response.json()["type"] == "/problems/capability-not-valid", route
 
 
 async def test_the_description_names_the_roles(client: httpx2.AsyncClient) -> None:
     described = (await client.get("/openapi.json")).json()["paths"]
     routes = {f"{method.upper()} {path}": methods[method] for path, methods in described.items() for method in methods}
-    assert set(routes) == set(MATRIX) | OPERATIONS
+    assert set(routes) == set(MATRIX) | VISITORS | OPERATIONS
+    for route in VISITORS:
+        assert (routes[route]["x-roles"], "security" in routes[route]) == (["visitor"], True)
     for route, roles in MATRIX.items():
         assert set(routes[route]["x-roles"]) == (roles or set()), route
         assert ("Roles: " in routes[route]["description"]) == (roles is not None)
         assert ("security" in routes[route]) == (roles is not None)
 
 
-@pytest.mark.parametrize("route", [route for route, roles in MATRIX.items() if roles is not None])
+@pytest.mark.parametrize("route", sorted(route for route in MATRIX.keys() - OF_THE_CALLER if MATRIX[route] is not None))
 async def test_another_controllers_key_sees_nothing(
     client: httpx2.AsyncClient, world: World, shop: Controller, route: str
 ) -> None:

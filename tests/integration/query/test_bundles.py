@@ -324,6 +324,7 @@ def query_settings(deployment: Deployment, authorities: Path) -> QuerySettings:
         controller_key_dir=keys / "controllers",
         suppression_dir=deployment.directory / "suppression",
         query_epoch_key_file=keys / "query" / "epochs.key",
+        capability_key_file=keys / "capabilities.key",
         receipt_key_file=keys / "query" / "receipts.key",
         timestamp_authorities_file=authorities,
     )

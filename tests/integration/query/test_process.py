@@ -30,6 +30,7 @@ def environment(world: World, **changes: str) -> dict[str, str]:
         "SAYSO_CONTROLLER_KEY_DIR": str(world.directory / "controllers"),
         "SAYSO_SUPPRESSION_DIR": str(world.directory / "suppression"),
         "SAYSO_QUERY_EPOCH_KEY_FILE": str(world.directory / "query" / "epochs.key"),
+        "SAYSO_CAPABILITY_KEY_FILE": str(world.directory / "capabilities.key"),
         "SAYSO_RECEIPT_KEY_FILE": str(world.directory / "query" / "receipts.key"),
     }
     return {"PATH": os.environ["PATH"], **settings, **changes}

@@ -10,9 +10,11 @@ from schemas.canonical import canonical_json
 from schemas.events import SERVER_TYPES
 from schemas.limits import CLOCK_SKEW_S_MAX
 from schemas.record import Reception, format_time
-from services.ingest.accept import LATE_AFTER_S, Moment, judge
+from services.capabilities import Capabilities
+from services.ingest.accept import LATE_AFTER_S, Judging, Moment, judge
 from services.ingest.auth import Caller
 from services.ingest.notices import NoticeTokens
+from services.ingest.proving import Proving
 from services.ingest.reading import Readable
 from services.ingest.shapes import Shapes
 from services.ingest.sites import Notice, SiteId, Words
@@ -44,9 +46,16 @@ SITE = Words(
 )
 
 
+async def nobody(name: str) -> None:
+    """No server key signed anything here."""
+
+
+BY = Judging(TOKENS, Shapes(), Proving(Capabilities(bytes(32)), nobody), grant_age_s=30 * 24 * 3600)
+
+
 def judged(**changes: Any) -> Reception:
     event = consent_event(1, **({"time": format_time(NOW.at)} | changes))
-    return judge(Readable(event, canonical_json(event)), CALLER, SITE, TOKENS, Shapes(), NOW)
+    return judge(Readable(event, canonical_json(event)), CALLER, SITE, BY, {}, NOW).reception
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,8 @@ def whats(draw: st.DrawFn) -> tuple[dict[str, Any], datetime]:
     purpose = draw(st.sampled_from(["chat", "scoring"]))
     decision = {"purpose": purpose, "legal_basis": basis, "decision": draw(st.sampled_from(words))}
     what: dict[str, Any] = {
+        "id": str(draw(st.integers())),
+        "type": "consent.given",
         "time": format_time(draw(hours)),
         "posted_by": draw(st.sampled_from(["browser", "server"])),
         "decisions": [decision],
@@ -89,7 +91,8 @@ def notice(version: str, published: int, *, asks_again: bool = False, **changes:
         "version": version,
         "asks_again": asks_again,
         "published_at": START + timedelta(hours=published),
-        "valid_days": {},
+        "in_force_at": START + timedelta(hours=published),
+        "validity": {},
     }
     return Notice(**(fields | changes))
 

@@ -170,7 +170,7 @@ def test_the_catalogue_speaks_only_for_services_it_has() -> None:
     no_purposes = controller_details(purposes={})
     listed = iso(details=no_purposes)["processing"]["purposes"][0]
     assert listed["stated_by"]["pii_information"] == "catalogue"
-    assert {"pii_type": "Name and e-mail address"} in listed["pii_information"]
+    assert {"pii_type": "Nom et adresse électronique"} in listed["pii_information"]
     unknown = GRANT | {"services": ["chatra", "unheard-of"]}
     with pytest.raises(ReceiptIncomplete) as refused:
         iso(details=no_purposes, decisions=[unknown])
