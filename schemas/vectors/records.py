@@ -90,6 +90,8 @@ def _everything() -> tuple[Json, Json, Json, Json, Json]:
         "double_opt_in": {"requested_at": "2026-11-22T09:59:00Z", "confirmed_at": "2026-11-22T10:00:00Z"},
         "request": {"right": "access", "channel": "form"},
         "supersedes": "01930f5e-7c1e-7b1a-9c55-0d7f1f0b9a0f",
+        "link": {"state": "linked"},
+        "removal": {"deleted": ["cookie:Chatra"], "left": ["domain:chatra.io third-party"]},
     }
     guardian = {"identifier": {"type": "cookie", "value": "g-1"}, "authorised_at": "2026-11-22T09:58:00Z"}
     raw = {"tcf": "CPtcf", "gpp": "DBgpp", "gcm": {"ad_storage": "denied"}}

@@ -25,6 +25,8 @@ _PUBLIC: Final = re.compile(r"(?:pk|app)_[0-9A-Za-z]{22,64}")
 _SERVER: Final = re.compile(r"(sk_[0-9A-Za-z]{8,64})_([0-9A-Za-z]{22,128})")
 QUERY_FIELDS_MAX: Final = 20
 QUERIES_MAX: Final = 10_000
+# Longer ones, which only drop-ins have use for, are taken apart every time: who sends many must not fill the memory.
+QUERY_BYTES_MAX: Final = 256
 
 STATEMENTS = named_queries(Path(__file__).parent / "sql" / "queries.sql")
 
@@ -74,7 +76,7 @@ class Callers:
             and hmac.compare_digest(secret_digest(secret), caller.secret_sha256)
         ):
             raise WrongKey
-        if authorization is None:
+        if authorization is None and len(query) <= QUERY_BYTES_MAX:
             if len(self._queries) >= QUERIES_MAX:
                 self._queries.clear()
             self._queries[query] = name

@@ -14,6 +14,8 @@ from tests.browser.site.service import HOSTS, Service
 from tests.browser.site.visit import Visit
 from tests.support.databases import SchemaTemplate, drop_database
 
+PATIENCE_MS = 15_000
+
 
 @pytest.fixture(scope="package")
 def pages() -> Iterator[Pages]:
@@ -65,6 +67,7 @@ def service(
 def visit(browser: Browser, service: Service) -> Iterator[Visit]:
     """A visitor whom nobody has seen before."""
     context = browser.new_context()
+    context.set_default_timeout(PATIENCE_MS)
     visit = Visit(service, context)
     yield visit
     assert visit.errors == []

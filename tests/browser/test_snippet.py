@@ -42,7 +42,7 @@ def test_before_an_act_nothing_is_stored_and_nothing_posted(visit: Visit) -> Non
     page = opened(visit, "<form data-sayso-form><input type=checkbox data-sayso-purpose=newsletter></form>")
     assert page.evaluate("() => [sayso.choices(), sayso.granted('analytics'), sayso.visitor()]") == [[], False, None]
     notice = page.evaluate("() => sayso.notice()")
-    assert (notice["sha256"], notice["requested"]) == (visit.service.notice, "en")
+    assert (notice["sha256"], notice["requested_language"]) == (visit.service.notice, "en")
     assert page.evaluate("() => sayso.withdraw()") is None
     page.reload()
     page.wait_for_function("() => window.sayso")
@@ -210,10 +210,17 @@ def test_words_read_off_the_screen_and_words_of_our_notice(visit: Visit) -> None
     page.evaluate(
         "async () => sayso.record({decisions: [{purpose: 'marketing', granted: true}], notice: await sayso.notice()})"
     )
-    captured, rendered = visit.events(2)
+    visit.delivered(page)
+    page.evaluate(
+        "async () => sayso.record({decisions: [{purpose: 'marketing', granted: true}],"
+        " notice: await sayso.notice('de')})"
+    )
+    captured, rendered, stood_in = visit.events(3)
     assert captured.what["notice"] == {"sha256": words["sha256"], "language": "fr"}
     assert captured.what["capture"]["words"] == "captured"
-    assert (rendered.what["words"], rendered.what["notice"]["sha256"]) == ("rendered", visit.service.notice)
+    ours = {"sha256": visit.service.notice, "language": "en"}
+    assert (rendered.what["words"], rendered.what["notice"]) == ("rendered", ours)
+    assert stood_in.what["notice"] == ours | {"requested_language": "de"}
 
 
 def test_words_have_one_name_in_the_page_and_in_python(visit: Visit) -> None:

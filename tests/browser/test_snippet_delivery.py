@@ -40,6 +40,8 @@ def answer(status: int, **problem: Any) -> Any:
 
 def test_offline_in_between(visit: Visit) -> None:
     page = opened(visit)
+    # Nothing is tried again by the clock, so that it must be the network's return that sends.
+    page.evaluate("() => { window.setTimeout = () => 0 }")
     visit.context.set_offline(offline=True)
     page.click("#yes")
     page.click("#no")
@@ -117,7 +119,7 @@ def test_a_beacon_when_the_page_goes(visit: Visit) -> None:
     assert beacon["id"] == given.what["id"]
 
 
-@pytest.mark.parametrize("status", [503, 429, 500])
+@pytest.mark.parametrize("status", [503, 429])
 def test_a_server_that_is_away_gets_it_later(visit: Visit, status: int) -> None:
     page = visit.context.new_page()
     page.clock.install()
@@ -146,6 +148,7 @@ def test_a_refused_event_rests_and_is_tried_once_a_load_for_a_week(visit: Visit)
     visit.until(page, lambda: any("/problems/unknown-purpose" in text for text in said), "the console names it")
     page.click("#yes")
     visit.until(page, lambda: len(visit.posts) == 2, "the next act is posted by itself")
+    visit.until(page, lambda: page.evaluate(QUEUED) == 1, "the next act is delivered")
     page.clock.run_for(600_000)
     assert (len(visit.posts), page.evaluate(QUEUED)) == (2, 1)
     for _ in range(2):

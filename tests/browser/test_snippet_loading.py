@@ -77,4 +77,4 @@ def test_a_banner_that_comes_late_is_found(visit: Visit) -> None:
     assert not any(url.endswith(ADAPTER) for url in visit.requests)
     page.evaluate(BANNER)
     page.clock.run_for(1_000)
-    page.wait_for_function(LOADED)
+    visit.until(page, lambda: any(url.endswith(ADAPTER) for url in visit.requests), "the adapter is loaded")

@@ -64,7 +64,7 @@ class Said:
 # Few and colliding, so that most stories are about the same thing.
 days = st.integers(0, 4)
 signs = st.builds(
-    lambda pair, state, time, received: Sign(*pair, state, time, received),
+    lambda pair, state, time, received: Sign(pair[0], pair[1], state, time, received),
     st.sampled_from([PAIRS[0], PAIRS[0], *PAIRS]),
     st.sampled_from(["linked", "linked", "ended"]),
     days,
@@ -72,7 +72,7 @@ signs = st.builds(
 )
 answers = st.builds(
     lambda who, purpose, said, time, received, notice, unconfirmed: Said(
-        who, purpose, *said, time, received, notice, unconfirmed
+        who, purpose, said[0], said[1], time, received, notice, unconfirmed
     ),
     st.sampled_from(["phone", "phone", "ann", "ann", *PEOPLE]),
     st.sampled_from("qqp"),

@@ -20,6 +20,7 @@ OPERATOR_VARIABLES = {
     "SAYSO_ADMIN_DATABASE_URL": "Postgres, as a login that may SET ROLE sayso_owner; for the operator's commands. "
     "Where it is not set, they use SAYSO_DATABASE_URL.",
     "SAYSO_PG_BIN": "Folder with the postgres and initdb that `sayso up` runs (15 or newer), in place of the wheel's.",
+    "SAYSO_SHOP_PORT": "Port on 127.0.0.1 of the shop of `sayso up --demo`; the first free one from 8083 if not set.",
 }
 # `sayso up` writes these for the commands it prints; nothing of ours reads them.
 WRITTEN_FOR_THE_SHELL = ("SAYSO_DEMO_", "SAYSO_INGEST_URL", "SAYSO_QUERY_URL")

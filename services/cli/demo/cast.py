@@ -7,8 +7,9 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from schemas.errors import ConfigurationError
-from schemas.events import Decision, Identifier, Name, Text
+from schemas.events import Decision, Identifier, Name, Text, VisitorKey
 from schemas.parties import ControllerDetails
+from schemas.visitors import visitor_id
 
 FOLDER: Final = Path(__file__).parent
 
@@ -28,6 +29,12 @@ class CastSite(_Closed):
     name: Name
     origin: Text
     notices: Annotated[list[Text], Field(min_length=1)]
+
+
+class Browser(_Closed):
+    """Somebody whom the sites know by the key on the device alone."""
+
+    visitorkey: VisitorKey
 
 
 class Act(_Closed):
@@ -60,11 +67,23 @@ class Cast(_Closed):
     log: Name
     log_host: Text
     sites: Annotated[list[CastSite], Field(min_length=1)]
-    people: dict[Name, Identifier]
+    people: dict[Name, Identifier | Browser]
     events: Annotated[list[Act], Field(min_length=1)]
     expect: list[Expectation]
     shown: Name
     proved: Name
+
+    def identifier(self, who: str) -> Identifier:
+        """By which a person stands in the log."""
+        person = self.people[who]
+        if isinstance(person, Identifier):
+            return person
+        return Identifier(type="cookie", value=visitor_id(person.visitorkey))
+
+    def proof(self, who: str) -> dict[str, str]:
+        """What a browser sends beside an event to show that the number is its own."""
+        person = self.people[who]
+        return {} if isinstance(person, Identifier) else {"visitorkey": person.visitorkey}
 
 
 def load_cast() -> Cast:

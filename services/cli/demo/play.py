@@ -130,7 +130,7 @@ def _event(cast: Cast, act: Act, shown: Shown) -> dict[str, Any]:
         "actor": {"entity": "subject", "auth": "none" if act.by == "browser" else "session"},
     }
     if act.who is not None:
-        data["subject"] = {"identifiers": [cast.people[act.who].model_dump()]}
+        data["subject"] = {"identifiers": [cast.identifier(act.who).model_dump()]}
     if act.context is not None:
         data["context"] = act.context
     return {
@@ -140,6 +140,7 @@ def _event(cast: Cast, act: Act, shown: Shown) -> dict[str, Any]:
         "type": act.type,
         "time": format_time(datetime.now(UTC)),
         "datacontenttype": "application/json",
+        **({} if act.who is None else cast.proof(act.who)),
         "data": data,
     }
 
@@ -154,7 +155,7 @@ async def _check_answers(cast: Cast, client: Client, say: Say) -> None:
     subjects: dict[str, str] = {}
     for expected in cast.expect:
         if expected.who not in subjects:
-            subjects[expected.who] = await client.subject(cast.people[expected.who])
+            subjects[expected.who] = await client.subject(cast.identifier(expected.who))
         answer = await client.status(subjects[expected.who], expected.purpose)
         if (answer["valid"], answer["reasons"]) != (expected.valid, expected.reasons):
             raise SaysoError(
@@ -168,7 +169,7 @@ async def _check_answers(cast: Cast, client: Client, say: Say) -> None:
 
 async def _show_history(cast: Cast, client: Client, places: dict[str, Place]) -> None:
     """One person's history as a table; it must hold every event that was posted for this person."""
-    records = await client.history(await client.subject(cast.people[cast.shown]))
+    records = await client.history(await client.subject(cast.identifier(cast.shown)))
     shown = {record["event"] for record in records}
     mine = sum(1 for act in cast.events if act.who == cast.shown)
     if len(shown & set(places)) != mine:
@@ -193,7 +194,7 @@ async def _show_history(cast: Cast, client: Client, places: dict[str, Place]) ->
                 )
             )
     headings = ("time (UTC)", "site", "event", "purpose", "decision", "legal basis", "notice", "index")
-    print(f"\nThe history of {cast.people[cast.shown].value}, log {cast.log}:\n")
+    print(f"\nThe history of {cast.identifier(cast.shown).value}, log {cast.log}:\n")
     print(table(headings, [tuple(cell or " " for cell in row) for row in rows]) + "\n", flush=True)
 
 

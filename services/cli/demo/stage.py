@@ -1,4 +1,5 @@
-"""Setting the demo up, once: controller, sites, notices and keys. A second run finds what the first one made.
+"""Setting the demo up, once: controller, sites, notices, keys, and what the controller states of its chat service.
+A second run finds what the first one made.
 
 Keys live in .sayso/demo.env alone (mode 600); the database holds only digests of their secrets.
 """
@@ -9,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from schemas.catalogue.merging import own_bytes
+from schemas.catalogue.reading import read_yaml
 from schemas.errors import ConfigurationError
 from schemas.parties import details_bytes
 from services.cli import admin, registry
@@ -16,11 +19,16 @@ from services.cli.demo.cast import FOLDER, Cast
 from services.cli.notices import read_notice
 from services.cli.up.layout import Addresses, Layout, write_settings
 from services.postgres import Connection
+from services.query.catalogue.store import CatalogueStore
 
 # Where the posted events and the fetched proofs are kept, under the layout's directory.
 JOURNAL: Final = "demo"
+# The addresses and the demo's keys, to be sourced; under the layout's directory.
+ENV_FILE: Final = "demo.env"
 ACCESS_KEY: Final = "SAYSO_DEMO_ACCESS_KEY"
 VERIFIER_KEY: Final = "SAYSO_DEMO_VKEY"
+# What the controller states of a service beside the catalogue.
+STATED: Final = "chatra"
 
 
 @dataclass(frozen=True)
@@ -54,11 +62,13 @@ def _setting(site: str, kind: str) -> str:
 
 async def set_up(cast: Cast, layout: Layout, addresses: Addresses) -> Stage:
     """Make what is not there. The ledger opens the new log meanwhile; its verifier key is added by `with_vkey`."""
-    env_file = layout.home / "demo.env"
+    env_file = layout.home / ENV_FILE
     async with admin.connect(addresses.admin_dsn) as connection:
         is_new = await _set_up_controller(connection, cast)
+        # Pages of the shop that `sayso up` serves may post for the first site.
+        await registry.allow_origin(connection, cast.sites[0].name, addresses.shop_url)
         # Keys and events of another database would only be refused.
-        keys = {} if is_new else _read_settings(env_file)
+        keys = {} if is_new else _read_keys(env_file)
         if is_new:
             shutil.rmtree(layout.home / JOURNAL, ignore_errors=True)
         for site in cast.sites:
@@ -94,6 +104,8 @@ async def _set_up_controller(connection: Connection, cast: Cast) -> bool:
             )
         for notice in site.notices:
             await registry.publish_notice(connection, site.name, read_notice(FOLDER / "notices" / f"{notice}.yaml"))
+    own = CatalogueStore(connection, await registry.find_controller(connection, controller.name))
+    await own.state(STATED, own_bytes(STATED, read_yaml(FOLDER / f"{STATED}.yaml")))
     return controller.name not in known
 
 
@@ -116,20 +128,31 @@ def with_vkey(stage: Stage, layout: Layout, vkey: str) -> Stage:
     return stage
 
 
+def read_stage(env_file: Path) -> Stage:
+    """The stage as an earlier or another process wrote it. Raises KeyError for a file that holds no addresses."""
+    settings = _read_settings(env_file)
+    return Stage(settings.pop("INGEST"), settings.pop("QUERY"), settings, env_file)
+
+
 def _write(stage: Stage, layout: Layout) -> None:
     settings = {"INGEST": stage.ingest_url, "QUERY": stage.query_url, **stage.keys}
     heading = "Written by `sayso up --demo`: addresses and the demo's keys. Source it; keep it to yourself."
     write_settings(stage.env_file, settings, heading, opening=f". {shlex.quote(str(layout.settings_file))}\n")
 
 
-def _read_settings(path: Path) -> dict[str, str]:
+def _read_keys(path: Path) -> dict[str, str]:
     """The demo's keys as an earlier run wrote them; empty at the first run."""
+    return {name: value for name, value in _read_settings(path).items() if name.startswith("SAYSO_DEMO_")}
+
+
+def _read_settings(path: Path) -> dict[str, str]:
+    """What the file exports; nothing if it is not there."""
     if not path.exists():
         return {}
     found = {}
     for line in path.read_text(encoding="utf-8").splitlines():
         words = shlex.split(line, comments=True)
-        if len(words) == 2 and words[0] == "export" and words[1].startswith("SAYSO_DEMO_"):
+        if len(words) == 2 and words[0] == "export":
             name, _, value = words[1].partition("=")
             found[name] = value
     return found

@@ -32,8 +32,8 @@ class Events:
         self._site = site
         self._file = file_sha256
         self._zone = ZoneInfo(meaning.time.zone)
-        self._yes = {word.casefold() for word in meaning.yes}
-        self._no = {word.casefold() for word in meaning.no}
+        self._yes = {word.casefold() for word in meaning.granted}
+        self._no = {word.casefold() for word in meaning.denied}
 
     def event(self, line: Line) -> dict[str, Any]:
         """Raises NoEvent. 1. Who; 2. what was decided; 3. whether they did something, and when; 4. which words."""

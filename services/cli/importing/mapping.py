@@ -116,9 +116,9 @@ class Mapping(_Closed):
     # Names in the export to purposes of the site's notices; `ignore` are those that nobody is asked about.
     purposes: dict[str, Name] = Field(default_factory=dict)
     ignore: list[str] = Field(default_factory=list)
-    # Compared without regard to case.
-    yes: list[str] = Field(default_factory=lambda: ["true", "1", "yes", "granted"])
-    no: list[str] = Field(default_factory=lambda: ["false", "0", "no", "denied"])
+    # Answers, compared without regard to case. In YAML, yes and no must stand in quotes.
+    granted: list[str] = Field(default_factory=lambda: ["true", "1", "yes", "granted"])
+    denied: list[str] = Field(default_factory=lambda: ["false", "0", "no", "denied"])
     legal_basis: LegalBasis = "consent"
     language: Language
     notice: NoticeColumn | None = None

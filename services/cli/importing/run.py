@@ -6,12 +6,11 @@ are sent again under the same ids and recorded once. The report holds each refus
 
 import asyncio
 import hashlib
-import json
 import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from itertools import islice
 from pathlib import Path
@@ -189,7 +188,7 @@ def _resumed(asked: Import) -> State:
     digest = file_hash(asked.path)
     meaning = hashlib.sha256(asked.meaning.model_dump_json().encode() + asked.site.encode()).hexdigest()
     if asked.state_path.exists():
-        found = json.loads(asked.state_path.read_text(encoding="ascii"))
+        found = orjson.loads(asked.state_path.read_bytes())
         state = State(**{**found, "counts": Counter(found["counts"])})
         if (state.file, state.mapping) != (digest, meaning):
             raise ConfigurationError(
@@ -210,8 +209,8 @@ def _keep(asked: Import, state: State, refused: list[tuple[int, str]]) -> None:
         os.fsync(report.fileno())
         state.report_bytes = report.tell()
     new = asked.state_path.with_suffix(".new")
-    with new.open("w", encoding="ascii") as file:
-        json.dump(asdict(state), file)
+    with new.open("wb") as file:
+        file.write(orjson.dumps({**vars(state), "counts": dict(state.counts)}))
         file.flush()
         os.fsync(file.fileno())
     new.replace(asked.state_path)

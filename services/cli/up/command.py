@@ -16,7 +16,10 @@ import httpx2
 
 from schemas.errors import ConfigurationError
 from services.cli import admin, registry
+from services.cli.demo import site
 from services.cli.demo.play import play
+from services.cli.demo.site.check import check_shop
+from services.cli.demo.stage import ENV_FILE, read_stage
 from services.cli.output import Progress
 from services.cli.up.layout import Addresses, Layout, Ports, make_keys, only_one, write_settings
 from services.cli.up.ports import HOST, choose_port
@@ -75,10 +78,12 @@ class Embedded:
         query = choose_port("SAYSO_QUERY_PORT", 8081, frozenset({ingest}))
         metrics = choose_port("SAYSO_LEDGER_METRICS_PORT", 8082, frozenset({ingest, query}))
         self.ports = Ports(ingest, query, metrics)
+        self._shop_port = choose_port("SAYSO_SHOP_PORT", 8083, frozenset({ingest, query, metrics}))
         self._postgres = EmbeddedPostgres(layout, self.say)
         self.addresses = Addresses(
             ingest_url=f"http://{HOST}:{ingest}",
             query_url=f"http://{HOST}:{query}",
+            shop_url=f"http://{HOST}:{self._shop_port}",
             admin_dsn=self._postgres.dsn("operator"),
             ledger_dsn=self._postgres.dsn("ledger"),
         )
@@ -89,9 +94,10 @@ class Embedded:
         commands = ""
         if demo:
             commands = await play(self._layout, self.addresses, self.say)
+            await self._open_the_shop()
         else:
             await self._first_controller()
-        self._announce()
+        self._announce(self.addresses.shop_url if demo else None)
         print(commands, flush=True)
         if not once:
             print("Sayso stays up; Ctrl-C stops all of it.", flush=True)
@@ -128,18 +134,31 @@ class Embedded:
             self.say(f"{child.name:<10} ready at {url}{moved}")
 
     async def _launch(self, service: str) -> Child:
-        log = self._layout.logs / f"{service}.log"
         environment = self._layout.environment(self._postgres.dsn(service), self.ports)
+        return await self._launch_module(service, [f"services.{service}"], environment)
+
+    async def _launch_module(self, name: str, module: list[str], environment: dict[str, str] | None = None) -> Child:
+        """A child of this Python. `module`: its name, then its arguments."""
+        log = self._layout.logs / f"{name}.log"
         # -P: a folder named schemas in the working directory must not stand in for ours.
-        command = [sys.executable, "-P", "-m", f"services.{service}"]
+        command = [sys.executable, "-P", "-m", *module]
 
         async def start() -> Process:
             return await spawn(command, log=log, environment=environment)
 
-        child = Child(service, start, log)
+        child = Child(name, start, log)
         self._children.append(child)
         await child.launch(self.say)
         return child
+
+    async def _open_the_shop(self) -> None:
+        """The demo's website, which visitors reach; it is told nothing but the addresses and the demo's keys."""
+        env_file = self._layout.home / ENV_FILE
+        url = self.addresses.shop_url
+        shop = await self._launch_module("shop", [site.__name__, str(env_file), str(self._shop_port)])
+        await shop.wait_until(partial(_answers, f"{url}/outbox"), READY_S_MAX)
+        await check_shop(read_stage(env_file), url)
+        self.say(f"shop       open at {url}: page, snippet, notice and rules are served")
 
     async def _ledger_is_ready(self) -> bool:
         """It has checked the database against what was signed, and records."""
@@ -193,9 +212,10 @@ class Embedded:
         heading = "Written by `sayso up` at every start. For sayso's other commands: source it."
         write_settings(self._layout.settings_file, settings, heading)
 
-    def _announce(self) -> None:
+    def _announce(self, shop_url: str | None) -> None:
+        shop = "" if shop_url is None else f"  shop      {shop_url}   (a website with a banner of its own: visit it)\n"
         print(
-            f"\nSayso is up.\n"
+            f"\nSayso is up.\n{shop}"
             f"  events    {self.addresses.ingest_url}/v1/events   (described at {self.addresses.ingest_url}/docs)\n"
             f"  answers   {self.addresses.query_url}   (described at {self.addresses.query_url}/docs)\n"
             f"  logs      {self._layout.logs}\n"

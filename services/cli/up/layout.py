@@ -54,10 +54,11 @@ class Ports:
 
 @dataclass(frozen=True)
 class Addresses:
-    """Where a running Sayso is reached: services by URL, Postgres as its operator and as its ledger."""
+    """Where a running Sayso is reached: services and the demo's shop by URL, Postgres as operator and as ledger."""
 
     ingest_url: str
     query_url: str
+    shop_url: str
     admin_dsn: str
     ledger_dsn: str
 

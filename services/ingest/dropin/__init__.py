@@ -6,6 +6,7 @@ A page that posts such a body changes the address and nothing else. Body, depth,
 
 from collections.abc import Callable, Mapping
 from typing import Any, Final
+from urllib.parse import quote
 
 from starlette.types import Scope
 
@@ -37,7 +38,7 @@ def as_drop_in(scope: Scope) -> Scope:
     if not (path.startswith(_KLARO_API) and path.endswith(_KLARO_API_END)):
         return scope
     key = path[len(_KLARO_API) : -len(_KLARO_API_END)]
-    return {**scope, "path": KLARO, "query_string": b"key=" + key.encode()}
+    return {**scope, "path": KLARO, "query_string": b"key=" + quote(key, safe="").encode()}
 
 
 def read_drop_in(scope: Scope, content_type: bytes, body: bytes, source: str, now_us: int) -> Body | None:

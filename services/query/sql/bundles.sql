@@ -26,7 +26,7 @@ ORDER BY p.log, p.index
 LIMIT $5;
 
 -- declarations --
--- The records that declare what an erasure deleted, each once.
+-- The records that declare what an erasure deleted, each once; with what it took along of linked subjects.
 SELECT DISTINCT ON (e.declared_log, e.declared_index)
        e.declared_log AS log_number, l.name AS log, l.origin, r.index, r.entry, p.nonce, p.who, p.what, p.context,
        p.who_digest, p.what_digest, p.context_digest, s.wrapped_key, s.key_epoch, NULL::uuid AS subject
@@ -35,7 +35,11 @@ JOIN logs l ON l.controller = e.controller AND l.log = e.declared_log
 JOIN records r ON r.controller = e.controller AND r.log = e.declared_log AND r.index = e.declared_index
 JOIN payloads p ON p.controller = r.controller AND p.log = r.log AND p.index = r.index
 JOIN subjects s ON s.controller = p.controller AND s.subject = p.subject
-WHERE e.controller = $1 AND e.number = $2
+WHERE e.controller = $1 AND e.number IN (
+    SELECT o.number FROM erasures m JOIN erasures o ON o.controller = m.controller AND (o.number = m.number OR (
+        o.event = m.event
+        AND NOT EXISTS (SELECT FROM erasures n WHERE n.controller = $1 AND n.event = m.event AND n.number > m.number)))
+    WHERE m.controller = $1 AND m.number = $2)
 ORDER BY e.declared_log, e.declared_index;
 
 -- covering_sizes --

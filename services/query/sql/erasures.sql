@@ -23,8 +23,9 @@ ORDER BY s.log IS DISTINCT FROM (
 LIMIT 1;
 
 -- erasure_of_event --
--- The erasure that an event asked for, by the event's dedupe name.
-SELECT number, event, subject, ground, erased_at, applied_at FROM erasures WHERE controller = $1 AND event = $2;
+-- The erasure that an event asked for, by the event's dedupe name: the last, behind those of subjects linked to it.
+SELECT number, event, subject, ground, erased_at, applied_at
+FROM erasures WHERE controller = $1 AND event = $2 ORDER BY number DESC LIMIT 1;
 
 -- erasure_of_subject --
 -- The erasure of a subject; the first, should there ever be two.
@@ -32,23 +33,33 @@ SELECT number, event, subject, ground, erased_at, applied_at
 FROM erasures WHERE controller = $1 AND subject = $2 ORDER BY number LIMIT 1;
 
 -- erased_logs --
--- What an erasure deleted, log by log, and the entry that declares it.
+-- What an erasure deleted, log by log, and the entry that declares it; with what it took along of linked subjects.
 SELECT l.name AS log, l.origin, e.who, e.what, e.context, e.declared_log, d.name AS declared_name,
        d.origin AS declared_origin, d.vkey AS declared_vkey, e.declared_index
 FROM erased_parts e
 JOIN logs l ON l.controller = e.controller AND l.log = e.log
 LEFT JOIN logs d ON d.controller = e.controller AND d.log = e.declared_log
-WHERE e.controller = $1 AND e.number = $2
-ORDER BY e.log;
+WHERE e.controller = $1 AND e.number IN (
+    SELECT o.number FROM erasures m JOIN erasures o ON o.controller = m.controller AND (o.number = m.number OR (
+        o.event = m.event
+        AND NOT EXISTS (SELECT FROM erasures n WHERE n.controller = $1 AND n.event = m.event AND n.number > m.number)))
+    WHERE m.controller = $1 AND m.number = $2)
+ORDER BY e.log, e.number;
 
 -- docket --
 -- What is said of a docket; never what is in it.
 SELECT docket, opened_at, limit_at, closed_at, outcome FROM dockets WHERE controller = $1 AND docket = $2;
 
 -- kept --
--- The minimal proofs that an erasure left and that are still there.
-SELECT ground, keep_until, count(*) AS proofs
-FROM minimal_proofs WHERE controller = $1 AND number = $2 GROUP BY ground, keep_until ORDER BY keep_until, ground;
+-- The minimal proofs that an erasure left and that are still there, of linked subjects too.
+SELECT e.ground, e.keep_until, count(*) AS proofs
+FROM minimal_proofs e
+WHERE e.controller = $1 AND e.number IN (
+    SELECT o.number FROM erasures m JOIN erasures o ON o.controller = m.controller AND (o.number = m.number OR (
+        o.event = m.event
+        AND NOT EXISTS (SELECT FROM erasures n WHERE n.controller = $1 AND n.event = m.event AND n.number > m.number)))
+    WHERE m.controller = $1 AND m.number = $2)
+GROUP BY e.ground, e.keep_until ORDER BY e.keep_until, e.ground;
 
 -- fate --
 -- What became of an event that led to no erasure: set aside with a reason, or passed.

@@ -40,17 +40,18 @@ function answersByItself() {
 
 function attach(api) {
   const screen = watchScreen(api, PLACES);
-  let known = "[]";
+  /** @type {Map<string, boolean>} */
+  let known = new Map();
   let settling = false;
   let acted = false; // since the panel was opened: its save button then only closes it
 
-  /** Services that need no consent are switched on by themselves: as long as they stand alone, nobody chose anything. */
-  const isChosen = (choices) => choices.some(({ legal_basis }) => !legal_basis);
+  // Services that need no consent are switched on by themselves: then, and as long as they stand alone, nobody chose anything.
+  const isChosen = ({ granted, legal_basis }) => !legal_basis || !granted;
+  const isNew = (choice) => (known.has(choice.key) ? known.get(choice.key) !== choice.granted : isChosen(choice));
 
   function act(choices) {
-    if (!isChosen(choices)) return;
+    if (!choices.some(isChosen)) return;
     acted = true;
-    known = JSON.stringify(choices);
     const { action = actionOf(choices), element = "banner", shown } = screen.take();
     api.act({ choices, action, mechanism: "button", element, shown });
   }
@@ -58,10 +59,11 @@ function attach(api) {
   function settle() {
     settling = false;
     const choices = choicesOf(api);
-    if (JSON.stringify(choices) === known) return;
-    known = JSON.stringify(choices);
+    const news = choices.some(isNew);
+    known = new Map(choices.map(({ key, granted }) => [key, granted]));
+    if (!news) return;
     if (isGesture()) act(choices);
-    else if (isChosen(choices) && !answersByItself()) api.replay({ choices, action: actionOf(choices) });
+    else if (!answersByItself()) api.replay({ choices, action: actionOf(choices) });
   }
 
   function settleSoon() {

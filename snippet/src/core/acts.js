@@ -104,9 +104,9 @@ function without(k, newer) {
 
 /** The notice that was shown and how the act was made. @param {Circumstances} about */
 function words({ notice, captured, mechanism = "button", element, action }) {
-  const { sha256, language, requested, token, text } = notice || {};
+  const { sha256, language, requested_language, token, text } = notice || {};
   return {
-    notice: notice && { sha256, language, token, requested_language: requested !== language ? requested : undefined },
+    notice: notice && { sha256, language, token, requested_language: requested_language !== language ? requested_language : undefined },
     capture: { mechanism, element, action, words: notice && !token && (captured || text != null) ? "captured" : undefined },
   };
 }

@@ -23,7 +23,7 @@ export const choices = () => choice()?.choices || [];
 export const granted = (purpose, service) =>
   choices().some((d) => d.purpose === purpose && permits(d) && (!service || !d.services || d.services.includes(service)));
 
-/** @param {string} path @param {RequestInit} [options] */
+/** @param {string} url @param {RequestInit} [options] */
 async function ask(url, options) {
   const response = await fetch(url, { credentials: "omit", ...options });
   if (!response.ok) throw new Error(`sayso: ${response.status} from ${new URL(url).pathname}`);
@@ -31,10 +31,8 @@ async function ask(url, options) {
 }
 
 /** The notice to show, with its token, which stays in memory. @param {string} [language] */
-export async function notice(language = config.language) {
-  const found = await ask(`${config.endpoint}/v1/notices/${config.site}?language=${language}`);
-  return { requested: language, ...found };
-}
+export const notice = (language = config.language) =>
+  ask(`${config.endpoint}/v1/notices/${config.site}?language=${language}`);
 
 /** What the log holds of this visitor, shown on the strength of the capability that the first answer brought. */
 export const history = async () =>

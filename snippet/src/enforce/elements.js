@@ -7,7 +7,8 @@ const ADDRESSES = ["src", "srcset"];
 /** @param {Element} element */
 export const isScript = (element) => element.localName === "script";
 /** @param {Element} element something that is loaded by its address */
-export const isMedia = (element) => !isScript(element) && ADDRESSES.some((name) => element.hasAttribute(`data-${name}`));
+export const isMedia = (element) =>
+  !isScript(element) && ADDRESSES.some((name) => element.hasAttribute(`data-${name}`));
 /** @param {Element} element a place of its own for the button that opens a service */
 export const isPlace = (element) =>
   !isScript(element) && !isMedia(element) && element.hasAttribute("data-sayso-placeholder");

@@ -235,7 +235,8 @@ export class Enforcer {
     }
     keys.forEach((key) => this.seen.stop(key));
     const services = new Set([...ran].map((key) => pairOf(key).service));
-    for (const service of services) this.stopScripts(service, [...ran].filter((key) => pairOf(key).service === service));
+    const of = (service) => [...ran].filter((key) => pairOf(key).service === service);
+    for (const service of services) this.stopScripts(service, of(service));
   }
 
   /** A script that ran cannot be taken out: its own call stops it, or the site, or else the page is loaded again. */

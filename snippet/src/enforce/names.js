@@ -84,7 +84,7 @@ export function remove(name) {
 
 /**
  * Whether a cookie of this name exists that no script may read (HttpOnly): the browser then ignores a script that
- * writes the same one. A name of ours tells a place where cookies are refused anyway. Both are gone before this returns.
+ * writes the same one. A name of ours tells a place where cookies are refused anyway. Both are gone before it returns.
  * @param {string} name
  */
 export function isHidden(name) {

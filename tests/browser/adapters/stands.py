@@ -23,6 +23,7 @@ from tests.support.rows import notice_content
 PAGES: Final = Path(__file__).parent / "pages"
 NAMES: Final = ("tcf", "gpp", "gcm", "onetrust", "cookiebot", "usercentrics", "didomi")
 BUTTONS: Final = ("Tout accepter", "Tout refuser", "Enregistrer")
+NEVER: Final = "2126-01-01T00:00:00Z"
 _ATTACHED: Final = """
 document.addEventListener("load", ({ target }) => {
   const name = /adapter-([a-z0-9]+)[.]js/.exec(target.src ?? "")?.[1];
@@ -46,7 +47,8 @@ def bundles() -> Mapping[str, bytes]:
 def publish(service: Service, purposes: Iterable[str], basis: str = "consent") -> None:
     """The site has put these purposes into a notice; else an event that brings no words would be refused."""
     (example,) = notice_content()["purposes"]
-    service.publish(purposes=[example | {"purpose": name, "legal_basis": basis} for name in purposes])
+    content = [example | {"purpose": name, "legal_basis": basis} for name in purposes]
+    service.publish(purposes=content, effective_at=NEVER)  # the notices of other tests stay the ones to show
 
 
 def open_stand(

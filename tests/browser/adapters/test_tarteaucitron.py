@@ -45,3 +45,28 @@ class TestTarteaucitron(AdapterActs):
         page.wait_for_function("() => document.cookie.includes('!chatra=false')")
         assert visit.storage(page)["local"] == {}
         self.events(visit, 0)
+
+    def test_services_that_come_later_are_nobodys_act(self, visit: Visit) -> None:
+        page = self.open(visit)
+        page.click(self.banner.accept)
+        page.evaluate(
+            """() => {
+              for (const [key, needConsent] of [["late", true], ["exempt", false]]) {
+                tarteaucitron.services[key] = { ...tarteaucitron.services.statistics, key, needConsent };
+                tarteaucitron.job.push(key);
+              }
+            }"""
+        )
+        page.wait_for_function("() => document.cookie.includes('!late=wait!exempt=true')")
+        page.evaluate("() => new Promise(requestAnimationFrame)")
+        visit.delivered(page)
+        (given,) = self.events(visit, 1)
+        assert given.decisions == self.banner.granted
+
+    def test_an_objection_alone(self, visit: Visit) -> None:
+        page = self.open(visit)
+        self.banner.open_centre(page)
+        page.click("#matomoDenied")
+        visit.delivered(page)
+        (refused,) = self.events(visit, 1)
+        assert (refused.type, refused.decisions) == ("consent.refused", {"matomo": "objected"})

@@ -1,5 +1,6 @@
 """History from before: forms of exports, reasons to refuse a line, a kill half-way, and who was erased since."""
 
+import asyncio
 import csv
 import json
 import os
@@ -283,6 +284,12 @@ class Shop:
             asked, cwd=REPOSITORY, env={"PATH": os.environ["PATH"]}, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
 
+    async def run(self, path: Path, *more: str) -> tuple[int, bytes, bytes]:
+        """To its end, while the ledger goes on in this process: exit code, output, errors."""
+        process = self.command(path, *more)
+        out, err = await asyncio.to_thread(process.communicate, timeout=90)
+        return process.returncode, out, err
+
     def reported(self) -> list[tuple[int, str]]:
         lines = self.report.read_bytes().splitlines()
         return [(row["line"], row["reason"]) for row in map(orjson.loads, lines)]
@@ -326,17 +333,15 @@ async def test_killed_half_way_and_started_again_it_is_the_same(shop: Shop) -> N
     # What a crash between the report and the state leaves.
     with shop.report.open("ab") as report:
         report.write(b'{"line": 1, "reason": "half a li')
-    second = shop.command(path)
-    out, err = second.communicate(timeout=90)
-    assert second.returncode == 1, err
+    code, out, err = await shop.run(path)
+    assert code == 1, err
     assert f"going on after line {done}".encode() in err
     assert [number for number, _ in shop.reported()] == bad
     assert Counter(reason for _, reason in shop.reported()) == {"no-act": 25, "invalid-value": 26}
     assert await shop.deployment.size() == 5000 - len(bad)
     assert f"{5000 - len(bad)}  recorded".encode() in out
     # Once more changes nothing.
-    third = shop.command(path)
-    third.communicate(timeout=60)
+    await shop.run(path)
     assert await shop.deployment.size() == 5000 - len(bad)
     assert [number for number, _ in shop.reported()] == bad
     assert b"p1@mail" not in out + err + shop.report.read_bytes()
@@ -344,7 +349,7 @@ async def test_killed_half_way_and_started_again_it_is_the_same(shop: Shop) -> N
 
 async def test_whoever_was_erased_stays_away(shop: Shop) -> None:
     path = shop.write([GOOD, GOOD | {"mail": "bob@mail.example"}])
-    shop.command(path).communicate(timeout=60)
+    await shop.run(path)
     await shop.deployment.recorded(2)
     ada = await shop.deployment.subject_of("ada@mail.example", "email")
     assert ada is not None
@@ -357,7 +362,7 @@ async def test_whoever_was_erased_stays_away(shop: Shop) -> None:
     # Another list from another drawer has the same people, from before.
     again = shop.write([GOOD | {"when": "2023-01-01T00:00:00Z"}, GOOD | {"mail": "cleo@mail.example"}])
     shop.report.with_name("report.ndjson.state").unlink()
-    shop.command(again).communicate(timeout=60)
+    await shop.run(again)
     assert shop.reported() == [(1, "erased-person")]
     assert await shop.deployment.subject_of("ada@mail.example", "email") is None
     assert await shop.deployment.subject_of("cleo@mail.example", "email") is not None
@@ -366,17 +371,15 @@ async def test_whoever_was_erased_stays_away(shop: Shop) -> None:
 async def test_a_dry_run_sends_nothing_and_a_wrong_file_is_told(shop: Shop) -> None:
     made, bad = rows(300)
     path = shop.write(made)
-    dry = shop.command(path, "--dry-run")
-    out, _ = dry.communicate(timeout=30)
+    _, out, _ = await shop.run(path, "--dry-run")
     # What ingest alone refuses, it cannot see.
     assert b"1  no-act" in out
     assert b"299  would-be-sent" in out
     assert await shop.deployment.size() == 0
-    shop.command(path).communicate(timeout=60)
+    await shop.run(path)
     assert file_hash(path) in shop.report.with_name("report.ndjson.state").read_text()
     other = shop.write([GOOD])
-    refused = shop.command(other)
-    _, err = refused.communicate(timeout=30)
-    assert refused.returncode == 78
+    code, _, err = await shop.run(other)
+    assert code == 78
     assert b"is of another file, mapping or site" in err
     assert len(bad) == 3

@@ -115,7 +115,7 @@ async def test_dead_letters_that_name_the_person_go_and_none_comes_later(deploym
     now = datetime.now(UTC)
     broken = consent_event(3, subject="gone")
     broken["data"]["decisions"][0]["decision"] = "perhaps"
-    not_allowed = consent_event(4, subject="gone", type="correction")
+    not_allowed = consent_event(4, subject="gone", type="access.read")
     conflict = consent_event(1, subject="gone", capture={"mechanism": "link"})
     async with deployment.ledger() as ledger:
         stays = consent_event(1, subject="stays")

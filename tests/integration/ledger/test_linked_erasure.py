@@ -177,6 +177,7 @@ async def test_a_device_that_was_erased_comes_back_as_another(deployment: Deploy
         phone = await subject_of(deployment, "phone")
         await erase(deployment, phone)
         assert {row[:3] for row in await links(deployment)} == {(2, None, "ann")}
+        await fits(deployment)
         now = format_time(datetime.now(UTC))
         size = await deployment.size()
         again = link_event(4, "phone", "ann", time=now)

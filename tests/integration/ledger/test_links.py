@@ -103,13 +103,19 @@ async def record(deployment: Deployment, messages: list[Message]) -> None:
         await deployment.recorded(size + len(messages))
 
 
+OF_NOBODY = (
+    "INSERT INTO links SELECT controller, substr(sha256('x'), 1, 16), 0, gen_random_uuid(), weak, state, now()"
+    " FROM links LIMIT 1"
+)
+
+
 async def test_wrecked_links_are_projected_again(deployment: Deployment) -> None:
     before = await links(deployment)
     for wreck in (
         "DELETE FROM links",
         "UPDATE links SET acted_at = acted_at + interval '1s'",
         "UPDATE links SET state = 'ended'",
-        "INSERT INTO links SELECT controller, 'x12345678901234x', nth, gen_random_uuid(), weak, state, now() FROM links LIMIT 1",
+        OF_NOBODY,
         "UPDATE links SET weak = gen_random_uuid()",
     ):
         await deployment.fetch(wreck)

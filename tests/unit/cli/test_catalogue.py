@@ -86,7 +86,7 @@ def test_no_notice_of_the_demo_is_in_doubt() -> None:
         assert doubts(content) == []
         languages.add((content.notice_id, content.language))
     assert languages == {
-        (n, language) for n in ("shop-chat", "studio-choices") for language in ("fr", "de", "es", "en")
+        (n, language) for n in ("shop-chat", "shop-letter", "studio-choices") for language in ("fr", "de", "es", "en")
     }
 
 

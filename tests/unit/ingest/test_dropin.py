@@ -153,6 +153,9 @@ def test_a_notice_that_was_only_shown_is_no_event() -> None:
 def test_klaros_address_leads_to_the_same_place() -> None:
     scope = {"type": "http", "path": "/v1/privacy-managers/pk_abc/submit", "query_string": b""}
     assert as_drop_in(scope) == scope | {"path": KLARO, "query_string": b"key=pk_abc"}
+    # The key is a key and nothing more.
+    odd = as_drop_in(scope | {"path": "/v1/privacy-managers/pk_abc&map={}/submit"})
+    assert odd["query_string"] == b"key=pk_abc%26map%3D%7B%7D"
     other = {"type": "http", "path": "/v1/notices/shop.example", "query_string": b"x"}
     assert as_drop_in(other) is other
 

@@ -71,7 +71,7 @@ def stands(told: list[Sign], said: list[Said], asked: str, at: datetime, known_a
 
 
 @pytest.mark.property
-@settings(max_examples=400)
+@settings(max_examples=250)
 @given(
     st.lists(signs, max_size=7), st.lists(answers, min_size=1, max_size=8), days, days, st.sampled_from(list(PEOPLE))
 )
@@ -229,3 +229,11 @@ def test_a_rule_at_a_time(name: str) -> None:
     assert found == ([] if expected is None else [expected])
     rule = Reference(told, known, 5, 5).stands(asked, known[0].purpose, "consent")
     assert (rule and (rule[0].decision, rule[1])) == expected
+
+
+@pytest.mark.unit
+def test_looking_back_a_later_sign_out_has_not_happened() -> None:
+    told = [SIGNED_IN, sign("ann", "ended", 4)]
+    for at, expected in ((2, ["denied"]), (4, [])):
+        found = stands(told, [said("ann", "denied", 0, purpose="q")], "phone", day(at), day(5))
+        assert [answer.decided.decision for answer in found] == expected

@@ -10,7 +10,7 @@ const KEYS = ["ad_storage", "ad_user_data", "ad_personalization", "analytics_sto
 const answers = (granted) => Object.fromEntries(KEYS.map((key) => [key, granted.includes(key) ? "granted" : "denied"]));
 
 gtag("consent", "default", { ...answers([]), security_storage: "granted", wait_for_update: 500 });
-gtag("consent", "default", { ...answers(KEYS), region: ["US"] });
+gtag("consent", "default", { ...answers(KEYS), functionality_storage: "granted", region: ["US"] });
 gtag("js", new Date());
 
 function decide(granted) {
