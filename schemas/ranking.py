@@ -9,8 +9,10 @@ from typing import Any, Final, NamedTuple
 
 from schemas.events import PERMISSIVE, parse_time
 
-# Where a grant ranks that nobody stood up for: before everything else that was ever said of the purpose.
-LOWEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
+# Where a grant ranks that nobody stood up for: before everything else that was ever said of the purpose, also by an
+# export that writes the first second of its calendar for a time it lacks. Drivers write year 1, day 1 as -infinity.
+LOWEST: Final = datetime(1, 1, 2, tzinfo=UTC)
+_EARLIEST: Final = datetime(1, 1, 3, tzinfo=UTC)
 
 
 class Decided(NamedTuple):
@@ -38,19 +40,24 @@ def is_unconfirmed(what: Mapping[str, Any]) -> bool:
     return "unconfirmed" in what.get("marks", ())
 
 
+def is_act_unseen(what: Mapping[str, Any]) -> bool:
+    """Whether nobody saw the act: it was found done, or stands beside a serving, a signal, a link or a request."""
+    event_type: str = what["type"]
+    return event_type == "consent.observed" or not event_type.startswith("consent.")
+
+
 def counts_for_nothing(what: Mapping[str, Any]) -> bool:
     """Whether a grant in this event changes nothing: not confirmed (yet), or nobody saw the act."""
-    if is_unconfirmed(what) or what["type"] == "consent.observed":
+    if is_unconfirmed(what) or is_act_unseen(what):
         return True
     return "double_opt_in" in what and "confirmed_at" not in what["double_opt_in"]
 
 
-def corrected_by(what: Mapping[str, Any]) -> str | None:
-    """The id of the event that a site's correction undoes; only unconfirmed ones can be."""
-    if what["type"] != "correction" or what["posted_by"] != "server":
+def corrected_by(what: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Site and id of the event that a site's correction undoes: only its own, and only unconfirmed ones can be."""
+    if what["type"] != "correction" or what["posted_by"] != "server" or "supersedes" not in what:
         return None
-    superseded: str | None = what.get("supersedes")
-    return superseded
+    return what["site"], what["supersedes"]
 
 
 def decided_by(what: Mapping[str, Any], received_at: datetime, event: bytes) -> list[Decided]:
@@ -63,7 +70,7 @@ def decided_by(what: Mapping[str, Any], received_at: datetime, event: bytes) -> 
     if not decisions:
         return []
     imported = what.get("capture", {}).get("mechanism") == "import" and what["posted_by"] == "server"
-    permissive = made_at(what, received_at)
+    permissive = max(made_at(what, received_at), _EARLIEST)
     protective = permissive if imported else received_at
     if counts_for_nothing(what):
         permissive = LOWEST
@@ -87,7 +94,7 @@ def settled(records: Mapping[bytes, tuple[Mapping[str, Any], datetime]]) -> list
     corrected = {corrected_by(what) for what, _ in records.values()}
     decided: list[Decided] = []
     for event, (what, received_at) in records.items():
-        if not (is_unconfirmed(what) and what["id"] in corrected):
+        if not (is_unconfirmed(what) and (what["site"], what["id"]) in corrected):
             decided += decided_by(what, received_at, event)
     return decided
 

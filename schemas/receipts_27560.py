@@ -8,8 +8,8 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
-from schemas.errors import NoConsentStated
 from schemas.durations import Duration
+from schemas.errors import NoConsentStated
 from schemas.events import Name, Sha256, Time, Uuid, parse_time
 from schemas.notices import PersonalData
 from schemas.parties import ControllerDetails

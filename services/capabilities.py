@@ -31,7 +31,7 @@ class Capabilities:
         self._ciphers = {kind: AESGCM(_key(secret, kind)) for kind in PREFIXES}
 
     def seal(self, kind: Kind, claims: dict[str, Any]) -> str:
-        """A token. `claims` are plain JSON and hold "site" and "exp" (seconds since 1970, the first that is too late)."""
+        """A token. `claims` are plain JSON and hold "site" and "exp" (the first second since 1970 that is too late)."""
         nonce = os.urandom(_NONCE_BYTES)
         sealed = self._ciphers[kind].encrypt(nonce, orjson.dumps(claims), None)
         return PREFIXES[kind] + _encode(nonce + sealed)

@@ -163,14 +163,10 @@ def fsck(
 def import_file(
     file: Annotated[Path, typer.Argument(help="An export of another consent log, CSV or NDJSON.")],
     site: Annotated[str, typer.Option(help="The site whose people these are.")],
-    key_file: Annotated[
-        Path | None, typer.Option(help="File with the site's server key; - for input.")
-    ] = None,
+    key_file: Annotated[Path | None, typer.Option(help="File with the site's server key; - for input.")] = None,
     ingest: Annotated[str, typer.Option(help="Address of ingest.")] = "http://127.0.0.1:8080",
     preset: Annotated[str | None, typer.Option(help="onetrust, cookiebot, usercentrics, didomi or iubenda.")] = None,
-    mapping: Annotated[
-        Path | None, typer.Option(help="What the columns mean; over a preset, what differs.")
-    ] = None,
+    mapping: Annotated[Path | None, typer.Option(help="What the columns mean; over a preset, what differs.")] = None,
     report: Annotated[Path | None, typer.Option(help="Where refused lines are listed; beside FILE by default.")] = None,
     dry: Annotated[bool, typer.Option("--dry-run", help="Judge every line by the mapping; send nothing.")] = False,
 ) -> None:

@@ -98,9 +98,7 @@ def list_notices(site: Annotated[str, typer.Option(help="The site.")]) -> None:
 
 @app.command("hash")
 def hash_words(
-    file: Annotated[
-        Path, typer.Argument(help="The words of a banner, as `sayso.shown().text` gives them.")
-    ],
+    file: Annotated[Path, typer.Argument(help="The words of a banner, as `sayso.shown().text` gives them.")],
     language: Annotated[str, typer.Option(help="Their language, as the page states it.")],
 ) -> None:
     """Print the hash that an adapter gives to these words, to tie them to a notice with `sayso notice match`."""

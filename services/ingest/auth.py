@@ -116,7 +116,10 @@ def _presented(authorization: bytes | None, query: bytes) -> tuple[str, str | No
         if server is not None:
             return server[1], server[2]
     else:
-        key = parse_qs(query.decode("latin-1"), max_num_fields=QUERY_FIELDS_MAX).get("key", [""])[0]
+        try:
+            key = parse_qs(query.decode("latin-1"), max_num_fields=QUERY_FIELDS_MAX).get("key", [""])[0]
+        except ValueError:
+            raise MissingKey from None
         if not key or key.startswith("sk_"):
             raise MissingKey
     if _PUBLIC.fullmatch(key) is None:

@@ -91,7 +91,9 @@ class Intake:
             return [Refused(verdict) for verdict in judged if isinstance(verdict, Problem)]
         epoch = self.epochs.current()
         messages = [seal(event, verdict.reception, caller, epoch, now_us) for event, verdict in passed]
-        settled = await self._publish(messages, caller, wait_s)
+        # Who is not shown to be the person learns nothing of them: a dropped event would tell of an erasure.
+        told = ["unconfirmed" not in verdict.reception.marks for _, verdict in passed]
+        settled = await self._publish(messages, told, caller, wait_s)
         taken = zip(messages, settled, strict=True)
         return [
             Refused(verdict)
@@ -133,8 +135,10 @@ class Intake:
         if isinstance(settled, Problem):
             return Refused(settled)
         if isinstance(settled, Dropped):
-            # A page is not told that somebody was erased.
-            return Taken(message.event_id, None, dropped=caller.kind == "sk")
+            if caller.kind == "sk":
+                return Taken(message.event_id, None, dropped=True)
+            # A page is not told that somebody was erased, nor by an answer that lacks what others have.
+            settled = None
         if visitor is None:
             return Taken(message.event_id, settled)
         capability = self.judging.proving.grant(message.site, visitor, now.us // 1_000_000)
@@ -180,18 +184,23 @@ class Intake:
             return [away if isinstance(v, UnknownPurpose | UnknownService) else v for v in judged]
         return [self._judge(event, caller, words, signers, now) for event in events]
 
-    async def _publish(self, messages: list[Message], caller: Caller, wait_s: int) -> Sequence[Settled]:
+    async def _publish(
+        self, messages: list[Message], told: Sequence[bool], caller: Caller, wait_s: int
+    ) -> Sequence[Settled]:
+        """What became of each message; None where that is not known in time, or not `told`."""
         try:
             copies = await self.publisher.publish(messages)
         except StreamUnavailable as error:
             raise StreamAway(retry_after_s=RETRY_AFTER_S) from error
-        if wait_s == 0:
+        if wait_s == 0 or not any(told):
             return [None] * len(messages)
         waiters = [
             Waiter(message.controller, event_mac(self.event_id_key, caller.controller_name, message.event_id), copy)
-            for message, copy in zip(messages, copies, strict=True)
+            for message, copy, is_told in zip(messages, copies, told, strict=True)
+            if is_told
         ]
-        return await self.waiting.settle(waiters, wait_s)
+        settled = iter(await self.waiting.settle(waiters, wait_s))
+        return [next(settled) if is_told else None for is_told in told]
 
 
 def seal(event: Readable, reception: Reception, caller: Caller, epoch: Epoch, now_us: int) -> Message:

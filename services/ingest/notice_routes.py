@@ -4,7 +4,7 @@ Nothing of the visitor is kept: a serving that nobody answers is a number in a m
 """
 
 import time
-from typing import Annotated
+from typing import Annotated, Final
 
 import orjson
 from fastapi import APIRouter, Query
@@ -12,37 +12,45 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from schemas.errors import NotFound
-from schemas.events import Language
+from schemas.events import Language, Name
+from services.http import problem_response
 from services.ingest.notices import NoticeTokens
 from services.ingest.sites import Sites
 
 router = APIRouter(tags=["notices"])
 
+# Anybody may show a public notice; nothing of the visitor goes into the answer.
+_ANYBODY: Final = {"access-control-allow-origin": "*"}
+
 
 @router.get("/v1/notices/{site}")
-async def notice_to_show(request: Request, site: str, language: Annotated[Language, Query()]) -> Response:
+async def notice_to_show(
+    request: Request, site: str, language: Annotated[Language, Query()], notice: Annotated[Name | None, Query()] = None
+) -> Response:
     """The notice to show, its hash, and a token to send back with the answer to it.
 
-    Where the site has none in the language, `language` is that of the notice which stands in.
+    Where the site has none in the language, `language` is that of the notice which stands in. `notice` is the id of one
+    of several; without it the one published last is shown.
     """
     sites: Sites = request.state.sites
     tokens: NoticeTokens = request.state.tokens
     now_s = time.time()
     found = await sites.named(site)
-    notice = None if found is None else (await sites.words(found)).to_show(language, now_s)
-    if notice is None:
-        raise NotFound
-    request.state.served.labels(site, notice.language).inc()
-    issued = tokens.issue(site, notice.sha256, int(now_s))
+    shown = None if found is None else (await sites.words(found)).to_show(language, now_s, notice)
+    if shown is None:
+        refused = problem_response(NotFound())
+        # A page that may not read the answer would see a failed network.
+        refused.headers.update(_ANYBODY)
+        return refused
+    request.state.served.labels(site, shown.language).inc()
+    issued = tokens.issue(site, shown.sha256, int(now_s))
     document = {
-        "sha256": notice.sha256,
-        "language": notice.language,
+        "sha256": shown.sha256,
+        "language": shown.language,
         "requested_language": language,
         "token": issued.token,
         "token_expires_at": issued.expires_at,
         # Verbatim: the hash names exactly these bytes.
-        "content": orjson.Fragment(notice.content),
+        "content": orjson.Fragment(shown.content),
     }
-    # Anybody may show a public notice; nothing of the visitor goes into the answer.
-    headers = {"access-control-allow-origin": "*"}
-    return Response(orjson.dumps(document), headers=headers, media_type="application/json")
+    return Response(orjson.dumps(document), headers=_ANYBODY, media_type="application/json")

@@ -7,6 +7,7 @@ site's own signed statement about this very visitor; everything else is recorded
 import base64
 import binascii
 import hmac
+import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
@@ -23,6 +24,8 @@ from services.ingest.reading import Read, Readable
 IDENTITY_LIFE_S: Final = 3600
 _IDENTITY_DOMAIN: Final = b"sayso/identity/v1\n"
 _IDENTITY_PREFIX: Final = "id_"
+# Strangers write what stands there: the database is asked for what can be a key's name, and nothing else is kept.
+_SERVER_KEY: Final = re.compile(r"sk_[0-9A-Za-z]{1,64}")
 
 
 class Named(NamedTuple):
@@ -57,11 +60,12 @@ class Proving:
             if not isinstance(event, Readable) or not isinstance(event.value, dict) or "identity" not in event.value:
                 continue
             payload = _payload_of(event.value["identity"])
-            if payload is None or not isinstance(payload[0].get("key"), str):
+            name = None if payload is None else payload[0].get("key")
+            if not isinstance(name, str) or name in found or _SERVER_KEY.fullmatch(name) is None:
                 continue
-            signer = await self._server_key(payload[0]["key"])
+            signer = await self._server_key(name)
             if signer is not None and signer.kind == "sk":
-                found[payload[0]["key"]] = signer
+                found[name] = signer
         return found
 
     def prove(self, value: Mapping[str, Any], caller: Caller, signers: Mapping[str, Caller], now_s: int) -> Proven:

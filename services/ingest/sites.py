@@ -3,6 +3,7 @@
 Notices are immutable, so their words are read once; which of them are published is asked again and again.
 """
 
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from services.postgres import Pool, controller_transaction, named_queries
 # How long a hash that no notice has is taken for unknown without looking again.
 UNKNOWN_HASH_S: Final = 5.0
 _UNKNOWN_HASHES_MAX: Final = 10_000
+# As the table of sites has it. Strangers ask by any name: what can be no site's is neither looked up nor kept.
+_NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 STATEMENTS = named_queries(Path(__file__).parent / "sql" / "queries.sql")
 
@@ -52,9 +55,16 @@ class Words:
     purposes: frozenset[str]
     services: frozenset[str]
 
-    def to_show(self, language: str, now_s: float) -> Notice | None:
-        """The latest notice in the language, in the language without its region, or in what stands in for it."""
-        in_force = [notice for notice in self.notices.values() if notice.effective_s <= now_s]
+    def to_show(self, language: str, now_s: float, notice_id: str | None = None) -> Notice | None:
+        """The latest notice in the language, in the language without its region, or in what stands in for it.
+
+        `notice_id` picks one of the notices of a site that has several; without it the one published last.
+        """
+        in_force = [
+            notice
+            for notice in self.notices.values()
+            if notice.effective_s <= now_s and notice_id in {None, notice.version[0]}
+        ]
         if not in_force:
             return None
         if in_force[0].fallback_language is not None:
@@ -80,6 +90,9 @@ class Sites:
         self._words: Lookups[SiteId, Words] = Lookups("notices", self._read_words)
 
     async def named(self, name: str) -> SiteId | None:
+        """The site of a name. Raises LedgerAway."""
+        if _NAME.fullmatch(name) is None:
+            return None
         return self._by_name.fresh(name) or await self._by_name.find(name)
 
     async def words(self, site: SiteId) -> Words:

@@ -14,7 +14,7 @@ from uuid import UUID
 import asyncpg
 
 from schemas.events import parse_time
-from schemas.ranking import Decided, decided_by
+from schemas.ranking import Decided, corrected_by, decided_by, is_unconfirmed
 from schemas.topics import DeadLetterReason
 from services.keys import ControllerKeys, content_mac
 from services.ledger.appending import Appending, Edge, LogId
@@ -23,7 +23,7 @@ from services.ledger.erasure.store import ErasureStore
 from services.ledger.erasure.subject import Eraser, append_declarations, log_of
 from services.ledger.links import put_links
 from services.ledger.opening import ERASED, Opened, SetAside
-from services.ledger.projection import needs_whole_projection, project
+from services.ledger.projection import project
 from services.ledger.registry import Log
 from services.ledger.rows import state_row
 from services.ledger.store import Row
@@ -148,15 +148,25 @@ class Recording:
             self._write_state(log.controller, events_to_record, resolved, writes)
             put_links(self._store, log.controller, events_to_record, resolved, writes)
         self.counts.recorded += len(events_to_record)
+        for opened in await self._corrections(log, events_to_record):
+            to_project.add(UUID(bytes=resolved.of(opened).subject))
         for opened in events_to_record:
-            if opened.identifier is not None and needs_whole_projection(opened.what):
-                to_project.add(UUID(bytes=resolved.of(opened).subject))
             if (docket := closed_docket(opened.what)) is not None:
                 await self._erasures.close_docket(log.controller, docket, opened.received_at)
         for ask in asks:
             await self._erase(ask)
         for subject in sorted(to_project):
             await project(self._store, self._keys, self._event_id_key, (log.controller, log.controller_name), subject)
+
+    async def _corrections(self, log: Log, events: Sequence[Opened]) -> list[Opened]:
+        """New records that change what others of their subject count for, or that one before them undoes.
+
+        Looked for behind the subject's lock: a correction is either seen here, or sees the event it undoes.
+        """
+        corrections = [o for o in events if o.identifier is not None and corrected_by(o.what) is not None]
+        doubtful = {o.event: o for o in events if o.identifier is not None and o.decided and is_unconfirmed(o.what)}
+        undone = await self._store.corrected_events(log.controller, list(doubtful)) if doubtful else set()
+        return [*corrections, *(doubtful[event] for event in sorted(undone))]
 
     async def _resolve(self, log: Log, events: list[Opened]) -> tuple[list[Opened], Resolved]:
         """The events that are not too late, and their subjects. Raises SubjectVanished.

@@ -2,24 +2,17 @@
 of an event turns up, and by `sayso rebuild`. Invariant: the result is what recording in any order would have left.
 """
 
-from collections.abc import Mapping
-from typing import Any
 from uuid import UUID
 
 import orjson
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from schemas.payload import open_part, place_of
-from schemas.ranking import corrected_by, is_unconfirmed, latest, settled
+from schemas.ranking import corrected_by, latest, settled
 from services.keys import ControllerKeys, event_mac
 from services.ledger.links import LINKED, LinkRecord, project_links
 from services.ledger.store import Store
 from services.ledger.subjects import unwrap
-
-
-def needs_whole_projection(what: Mapping[str, Any]) -> bool:
-    """Whether a new record may change what others of its subject count for, or be changed by one that came before."""
-    return corrected_by(what) is not None or (is_unconfirmed(what) and "decisions" in what)
 
 
 async def project(
@@ -44,6 +37,11 @@ async def project(
         events[event] = what
         if what["type"] == LINKED:
             places[event] = payload
+    corrected = [correction[1] for what in events.values() if (correction := corrected_by(what)) is not None]
+    if corrected:
+        # The event may come after its correction: whoever records it learns from here that it is undone.
+        names = sorted({event_mac(event_id_key, controller_name, event_id) for event_id in corrected})
+        await store.remember_corrected(controller, names)
     received_at = await store.received_times(controller, list(events))
     state = latest(settled({event: (events[event], received) for event, received in received_at.items()}))
     await store.clear_state(controller, subject)

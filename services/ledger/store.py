@@ -194,6 +194,14 @@ class Store:
         """Delete one subject's projection."""
         await self._execute("clear_state", controller, subject)
 
+    async def remember_corrected(self, controller: int, events: Sequence[bytes]) -> None:
+        """Note the names of events that corrections undo."""
+        await self._execute("remember_corrected", controller, events)
+
+    async def corrected_events(self, controller: int, events: Sequence[bytes]) -> set[bytes]:
+        """Those of these events that a correction undoes, whether or not they are recorded."""
+        return {row["event"] for row in await self._fetch("corrected_events", controller, events)}
+
     # --- links ---
 
     async def write_links(self, controller: int, acts: Sequence[Act]) -> None:

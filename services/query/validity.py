@@ -11,7 +11,7 @@ from uuid import UUID
 
 from schemas.durations import Duration
 from schemas.events import parse_time
-from schemas.ranking import LOWEST, Decided, is_unconfirmed, made_at
+from schemas.ranking import LOWEST, Decided, is_act_unseen, is_unconfirmed, made_at
 
 Reason = Literal[
     "never_asked",
@@ -145,7 +145,7 @@ def judge(answer: Answer, notices: Notices, at: datetime) -> Judgement:
         reasons.append("words_unverified")
     elif notices.asked_again_after(notice):
         reasons.append("notice_changed")
-    if what["type"] == "consent.observed":
+    if is_act_unseen(what):
         reasons.append("act_not_seen")
     if is_unconfirmed(what) or not _is_confirmed(what, at):
         reasons.append("unconfirmed")

@@ -144,11 +144,17 @@ def test_the_demo_once_and_again(up: SaysoUp) -> None:
     assert "Verified." in up.said()
     assert "NOT VERIFIED" in up.said()
     assert "claire.delattre@mail.example" in up.said()
+    assert "shop       open at http://127.0.0.1:" in up.said()
     for name in ("demo.env", "sayso.env"):
         assert stat.S_IMODE((up.home / name).stat().st_mode) == 0o600
     up.start("--demo", "--once")
     assert up.wait() == 0, up.said()
     assert "9 of them were posted by an earlier run and stayed single" in up.said()
+    keys = up.home / "demo.env"
+    keys.write_text(keys.read_text().replace("SAYSO_DEMO_CAST=", "SAYSO_DEMO_CAST=before-"))
+    up.start("--demo", "--once")
+    assert up.wait() == os.EX_CONFIG
+    assert "holds the demo of an older version" in up.said()
 
 
 @pytest.mark.parametrize("client", ["as printed", "without curl"])

@@ -113,7 +113,7 @@ def test_every_field_of_every_us_section() -> None:
     chance = random.Random(SEED)
     latest = {number: (version, layout) for (number, version), layout in sorted(_layouts().items())}
     gpc = {7, 8, 10, 12, *range(14, 25)}
-    cases = []
+    cases: list[dict[str, Any]] = []
     for number, (version, layout) in latest.items():
         fields = gpp_fields(chance, version, layout)
         if number in gpc:

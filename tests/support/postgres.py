@@ -12,6 +12,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import quote, urlsplit, urlunsplit
@@ -62,6 +63,17 @@ class KillablePostgres(PostgresServer, Protocol):
     def kill9(self) -> None: ...
     def restart(self) -> None: ...
     def stop(self) -> None: ...
+
+
+def _children(parent: int) -> list[int]:
+    """The processes that a process started itself."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            # After the name, which stands in brackets: state, parent.
+            if int(stat.read_text().rpartition(")")[2].split()[1]) == parent:
+                found.append(int(stat.parent.name))
+    return found
 
 
 class ExternalPostgres:
@@ -131,11 +143,15 @@ class PostgresCluster:
         raise PostgresError(f"no Postgres after {START_DEADLINE_S} s; {self.log} ends with:\n{self._log_tail()}")
 
     def kill9(self) -> None:
-        """SIGKILL to the postmaster; returns when it is gone."""
+        """SIGKILL to the postmaster and to its backends, which would go on committing for a moment without it."""
         if self._child is None:
             raise PostgresError("this cluster does not run")
+        backends = _children(self._child.pid)
         self._child.kill()
         self._child.wait()
+        for backend in backends:
+            with suppress(ProcessLookupError):
+                os.kill(backend, signal.SIGKILL)
         self._child = None
 
     def restart(self) -> None:

@@ -63,6 +63,7 @@ class Expectation(_Closed):
 class Cast(_Closed):
     """Everything that the demo sets up, plays and checks."""
 
+    version: Text
     controller: CastController
     log: Name
     log_host: Text

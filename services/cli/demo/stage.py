@@ -27,6 +27,7 @@ JOURNAL: Final = "demo"
 ENV_FILE: Final = "demo.env"
 ACCESS_KEY: Final = "SAYSO_DEMO_ACCESS_KEY"
 VERIFIER_KEY: Final = "SAYSO_DEMO_VKEY"
+CAST: Final = "SAYSO_DEMO_CAST"
 # What the controller states of a service beside the catalogue.
 STATED: Final = "chatra"
 
@@ -64,11 +65,19 @@ async def set_up(cast: Cast, layout: Layout, addresses: Addresses) -> Stage:
     """Make what is not there. The ledger opens the new log meanwhile; its verifier key is added by `with_vkey`."""
     env_file = layout.home / ENV_FILE
     async with admin.connect(addresses.admin_dsn) as connection:
-        is_new = await _set_up_controller(connection, cast)
-        # Pages of the shop that `sayso up` serves may post for the first site.
-        await registry.allow_origin(connection, cast.sites[0].name, addresses.shop_url)
+        known = {row["name"] for row in await connection.fetch(admin.QUERIES["list_controllers"])}
+        is_new = cast.controller.name not in known
         # Keys and events of another database would only be refused.
         keys = {} if is_new else _read_keys(env_file)
+        if keys and keys.get(CAST) != cast.version:
+            raise ConfigurationError(
+                f"{layout.home} holds the demo of an older version, whose people are others: "
+                "give another --directory, or remove it if you need nothing of it"
+            )
+        keys[CAST] = cast.version
+        await _set_up_controller(connection, cast, is_new=is_new)
+        # Pages of the shop that `sayso up` serves may post for the first site.
+        await registry.allow_origin(connection, cast.sites[0].name, addresses.shop_url)
         if is_new:
             shutil.rmtree(layout.home / JOURNAL, ignore_errors=True)
         for site in cast.sites:
@@ -83,11 +92,9 @@ async def set_up(cast: Cast, layout: Layout, addresses: Addresses) -> Stage:
     return stage
 
 
-async def _set_up_controller(connection: Connection, cast: Cast) -> bool:
-    """True if the controller was not there before."""
+async def _set_up_controller(connection: Connection, cast: Cast, *, is_new: bool) -> None:
     controller = cast.controller
-    known = {row["name"] for row in await connection.fetch(admin.QUERIES["list_controllers"])}
-    if controller.name not in known:
+    if is_new:
         await registry.create_controller(connection, controller.name, controller.legal_name, controller.contact)
     details = details_bytes(controller.details.model_dump(exclude_none=True))
     await registry.describe_controller(connection, controller.name, details)
@@ -106,7 +113,6 @@ async def _set_up_controller(connection: Connection, cast: Cast) -> bool:
             await registry.publish_notice(connection, site.name, read_notice(FOLDER / "notices" / f"{notice}.yaml"))
     own = CatalogueStore(connection, await registry.find_controller(connection, controller.name))
     await own.state(STATED, own_bytes(STATED, read_yaml(FOLDER / f"{STATED}.yaml")))
-    return controller.name not in known
 
 
 async def find_vkey(connection: Connection, log: str) -> str | None:

@@ -139,10 +139,12 @@ class Events:
                 moment = datetime.strptime(str(value).strip(), stated.format)  # noqa: DTZ007 - the zone is put in below
             else:
                 moment = datetime.fromisoformat(str(value).strip().replace(" UTC", "Z"))
+            if moment.tzinfo is None:
+                moment = moment.replace(tzinfo=self._zone)
+            # The first and the last days of the calendar lie outside of it in another zone.
+            moment = moment.astimezone(UTC)
         except (TypeError, ValueError, OverflowError, OSError):
             raise NoEvent("time-not-readable") from None
-        if moment.tzinfo is None:
-            moment = moment.replace(tzinfo=self._zone)
         if moment > datetime.now(UTC):
             raise NoEvent("time-to-come")
         return format_time(moment)

@@ -28,7 +28,7 @@ class Posted(BaseModel):
     model_config = ConfigDict(extra="ignore", strict=True, frozen=True)
 
     consent_id: ConsentId | None = Field(default=None, alias="consentId")
-    consent_timestamp: Time | None = Field(default=None, alias="consentTimestamp")
+    # consentTimestamp is that of the first act: under it, every later one would pass for a copy of it and be lost.
     last_consent_timestamp: Time | None = Field(default=None, alias="lastConsentTimestamp")
     accept_type: Literal["all", "custom", "necessary"] | None = Field(default=None, alias="acceptType")
     categories: _Keys = []
@@ -60,7 +60,7 @@ def read(value: Mapping[str, Any]) -> Act:
         answers,
         pointer="/rejectedCategories",
         consent_id=posted.consent_id,
-        at=posted.last_consent_timestamp or posted.consent_timestamp,
+        at=posted.last_consent_timestamp,
         action=_ACTIONS.get(posted.accept_type or ""),
         usual=_USUAL,
     )

@@ -44,7 +44,10 @@ Targets = Mapping[str, tuple[Target, ...]]
 @lru_cache(maxsize=_MAPS_MAX)
 def read_map(query: bytes) -> Targets:
     """The map in a query string; an answer without a target is left out. Raises InvalidParameter."""
-    text = parse_qs(query.decode("latin-1"), max_num_fields=QUERY_FIELDS_MAX).get("map", ["{}"])[0]
+    try:
+        text = parse_qs(query.decode("latin-1"), max_num_fields=QUERY_FIELDS_MAX).get("map", ["{}"])[0]
+    except ValueError:
+        raise InvalidParameter("/map") from None
     if len(text) > MAP_CHARS_MAX:
         raise InvalidParameter("/map")
     try:

@@ -21,6 +21,8 @@ _USP_MEMBERS: Final = ("version", "notice", "opt_out_sale", "lspa")
 _GPC_SEGMENT: Final = 1
 _VERSION_BITS: Final = 6
 _FIELD_BITS: Final = 2
+# Many times what is registered. A header can name thousands of sections in a few characters, each longer than itself.
+_SECTIONS_MAX: Final = 64
 
 
 class _Layout(NamedTuple):
@@ -40,6 +42,8 @@ def decode_gpp(text: str) -> dict[str, Any]:
     version = bits.number(6)
     if version != _HEADER_VERSION:
         return {"version": version}
+    if len(sections) > _SECTIONS_MAX:
+        raise Unreadable
     ids = [number for number, _ in zip(bits.fibonacci_range(), [*sections, ""], strict=False)]
     if len(ids) != len(sections):
         raise Unreadable

@@ -15,11 +15,14 @@ _SPECIAL_FEATURES: Final = 12
 # Segment types, three bits each; 0 is the core.
 _DISCLOSED_VENDORS: Final = 1
 _PUBLISHER: Final = 3
+_SEGMENTS_MAX: Final = 16
 
 
 def decode_tcf(text: str) -> dict[str, Any]:
     """The decoded members of a TC string. Raises Unreadable."""
     core, *others = text.split(".")
+    if len(others) > _SEGMENTS_MAX:
+        raise Unreadable
     bits = Bits(core)
     version = bits.number(6)
     if version != _CORE_VERSION:

@@ -169,7 +169,14 @@ async def read_form(request: Request) -> dict[str, str]:
         except ValueError:
             return {}
     head = f"content-type: {content_type}\r\n\r\n".encode("latin-1")
-    parts = BytesParser().parsebytes(head + raw).get_payload()
+    try:
+        return _fields(BytesParser().parsebytes(head + raw).get_payload())
+    except ValueError:
+        return {}
+
+
+def _fields(parts: object) -> dict[str, str]:
+    """Fields of a parsed form. Raises ValueError for names that the standard library cannot put together."""
     found: dict[str, str] = {}
     for part in parts if isinstance(parts, list) else []:
         name = part.get_param("name", header="content-disposition") if isinstance(part, Message) else None

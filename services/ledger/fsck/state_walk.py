@@ -40,10 +40,10 @@ StateKey = tuple[str, str]
 class Recomputed:
     """One subject as its records have it."""
 
-    # What its records decide, but for the unconfirmed ones, which stand by event id: a correction may undo them.
+    # What its records decide, but for the unconfirmed ones, by site and event id: a correction may undo them.
     state: dict[StateKey, Decided] = field(default_factory=dict)
-    unconfirmed: dict[str, list[Decided]] = field(default_factory=dict)
-    corrected: set[str | None] = field(default_factory=set)
+    unconfirmed: dict[tuple[str, str], list[Decided]] = field(default_factory=dict)
+    corrected: set[tuple[str, str] | None] = field(default_factory=set)
     identifiers: set[bytes] = field(default_factory=set)
     links: ToldLinks = field(default_factory=ToldLinks)
     # False once a `who` part is gone: an identifier may then have lost what showed whose it is.
@@ -148,7 +148,7 @@ class StateWalk:
             try:
                 decided = decided_by(what, _known(received_at.get(event)), event)
                 if is_unconfirmed(what):
-                    recomputed[subject_id].unconfirmed[what["id"]] = decided
+                    recomputed[subject_id].unconfirmed[what["site"], what["id"]] = decided
                 else:
                     answers[subject_id] += decided
                 recomputed[subject_id].corrected.add(corrected_by(what))

@@ -122,6 +122,14 @@ WHERE (excluded.rank, excluded.decision IN ('denied', 'objected'), excluded.even
 -- Forget what is projected for one subject, to project it again.
 DELETE FROM consent_state WHERE controller = $1 AND subject = $2;
 
+-- remember_corrected --
+-- Events that corrections undo.
+INSERT INTO corrections (controller, event) SELECT $1, unnest($2::bytea[]) ON CONFLICT DO NOTHING;
+
+-- corrected_events --
+-- Which of these events a correction undoes.
+SELECT event FROM corrections WHERE controller = $1 AND event = ANY ($2::bytea[]);
+
 -- earlier_copy --
 -- A copy with the same content was received earlier: that one ranks.
 UPDATE dedupe SET received_at = $3 WHERE controller = $1 AND event = $2 AND received_at > $3;

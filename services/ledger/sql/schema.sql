@@ -334,6 +334,14 @@ CREATE TABLE links (
 CREATE INDEX links_weak_idx ON links (controller, weak);
 CREATE INDEX links_strong_idx ON links (controller, strong);
 
+-- What a site's corrections undo, by the dedupe names of the events, whether those have come or not: only an unconfirmed
+-- event that stands here has its subject projected anew, or a stranger who sends many would keep the ledger busy.
+CREATE TABLE corrections (
+    controller integer NOT NULL,
+    event bytea NOT NULL CHECK (length(event) = 16),
+    PRIMARY KEY (controller, event)
+);
+
 -- Erasure -------------------------------------------------------------------------------------------------------------
 
 CREATE TABLE erasures (
@@ -665,6 +673,7 @@ GRANT EXECUTE ON FUNCTION find_places(integer[], bytea[], text[], integer[], big
 
 GRANT SELECT, INSERT, DELETE ON links TO sayso_ledger;
 GRANT UPDATE (weak) ON links TO sayso_ledger;
+GRANT SELECT, INSERT ON corrections TO sayso_ledger;
 GRANT UPDATE (is_shared) ON subjects TO sayso_ledger;
 GRANT SELECT ON catalogue_services, compliance_steps TO sayso_ledger;
 GRANT SELECT ON catalogue_services TO sayso_ingest;
@@ -690,7 +699,7 @@ BEGIN
         'notice_matches', 'records', 'tiles', 'checkpoints', 'subjects', 'identifiers', 'payloads', 'dedupe',
         'consent_state', 'inbox', 'dead_letters', 'outbox', 'log_keys', 'cosignatures', 'timestamps',
         'timestamp_wishes', 'erasures', 'erased_parts', 'tombstones', 'dockets', 'minimal_proof_rules',
-        'minimal_proofs', 'links', 'catalogue_services', 'compliance_steps']
+        'minimal_proofs', 'links', 'corrections', 'catalogue_services', 'compliance_steps']
     LOOP
         EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', walled);
         EXECUTE format('CREATE POLICY one_controller ON %I USING (controller = current_controller())', walled);

@@ -3,12 +3,12 @@
 from typing import Annotated, Any, Final
 
 import orjson
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Path, Request
 from pydantic import BaseModel, ConfigDict
 from starlette.responses import Response
 
 from schemas.canonical import read_strict
-from schemas.events import Sha256
+from schemas.events import Name, Sha256
 from schemas.notice_making import NoticeSource, read_source
 from services.http import read_body, read_model
 from services.query.auth import ACTS, READS_HISTORY, Caller
@@ -16,6 +16,8 @@ from services.query.auth import ACTS, READS_HISTORY, Caller
 JSON: Final = "application/json"
 
 notices = APIRouter(tags=["notices"])
+
+SiteName = Annotated[Name, Path()]
 
 
 class MatchBody(BaseModel):
@@ -32,7 +34,7 @@ def _body_of(model: type[BaseModel]) -> dict[str, Any]:
 
 
 @notices.post("/v1/sites/{site}/notices", status_code=201, openapi_extra=_body_of(NoticeSource))
-async def publish(request: Request, site: str, caller: Annotated[Caller, Depends(ACTS)]) -> Response:
+async def publish(request: Request, site: SiteName, caller: Annotated[Caller, Depends(ACTS)]) -> Response:
     """Publish a version of a notice in all its languages; what changed for those who answered the one before."""
     value, _ = read_strict(await read_body(request))
     made = await request.state.notices.publish(caller, site, read_source(value))
@@ -40,7 +42,7 @@ async def publish(request: Request, site: str, caller: Annotated[Caller, Depends
 
 
 @notices.get("/v1/sites/{site}/notices")
-async def published(request: Request, site: str, caller: Annotated[Caller, Depends(READS_HISTORY)]) -> Response:
+async def published(request: Request, site: SiteName, caller: Annotated[Caller, Depends(READS_HISTORY)]) -> Response:
     """Every notice that a site has published."""
     return Response(orjson.dumps({"notices": await request.state.notices.published(caller, site)}), media_type=JSON)
 

@@ -30,9 +30,9 @@ async function ask(url, options) {
   return response.json();
 }
 
-/** The notice to show, with its token, which stays in memory. @param {string} [language] */
-export const notice = (language = config.language) =>
-  ask(`${config.endpoint}/v1/notices/${config.site}?language=${language}`);
+/** The notice to show, with its token, which stays in memory. @param {string} [language] @param {string} [id] of several */
+export const notice = (language = config.language, id) =>
+  ask(`${config.endpoint}/v1/notices/${config.site}?language=${language}${id ? "&notice=" + id : ""}`);
 
 /** What the log holds of this visitor, shown on the strength of the capability that the first answer brought. */
 export const history = async () =>

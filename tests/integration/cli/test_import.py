@@ -83,6 +83,13 @@ def test_a_line_becomes_an_event_that_says_where_it_is_from() -> None:
         (GOOD | {"when": "yesterday"}, {}, "time-not-readable"),
         (GOOD | {"when": ""}, {}, "time-not-readable"),
         (GOOD | {"when": "2999-01-01T00:00:00Z"}, {}, "time-to-come"),
+        # What exports write for a time they lack lies outside of the calendar in another zone.
+        (
+            GOOD | {"when": "0001-01-01T00:00:00"},
+            {"time": {"column": "when", "form": "iso", "zone": "Europe/Paris"}},
+            "time-not-readable",
+        ),
+        (GOOD | {"when": "9999-12-31T23:59:59-01:00"}, {}, "time-not-readable"),
         (GOOD | {"how": ""}, {}, "no-act"),
         (GOOD | {"how": "bought list"}, {"act": {"column": "how", "none_in": ["bought list"]}}, "no-act"),
         (GOOD, {"act": {"column": "how", "type_of": {"form": "consent.withdrawn"}}}, "grant-in-a-refusal"),
@@ -98,7 +105,10 @@ def test_why_a_line_is_refused(values: dict[str, Any] | None, changes: dict[str,
 
 def test_a_contact_is_no_consent_but_may_have_said_no() -> None:
     assert event(GOOD | {"how": "", "news": "no"})["type"] == "consent.refused"
-    twice = {"decisions": {"columns": {"news": "news", "offers": "offers"}}, "purposes": {"news": "n", "offers": "n"}}
+    twice: dict[str, Any] = {
+        "decisions": {"columns": {"news": "news", "offers": "offers"}},
+        "purposes": {"news": "n", "offers": "n"},
+    }
     assert event(GOOD | {"offers": "no"}, **twice)["data"]["decisions"][0]["decision"] == "denied"
 
 

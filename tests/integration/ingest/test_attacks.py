@@ -3,6 +3,7 @@
 Invariant: nothing of any of them changes what is recorded of another person.
 """
 
+from base64 import urlsafe_b64encode
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -88,7 +89,7 @@ async def test_replayed_body(made_shop: Shop) -> None:
             assert (again.status_code, again.json()["index"]) == (201, 0)
         # From a program that copied it off the wire, without what proved the visitor.
         copied = {name: value for name, value in body.items() if name != "visitorkey"}
-        assert (await made_shop.post(copied, prefer="wait=20")).json()["index"] == 0
+        assert "index" not in (await made_shop.post(copied, prefer="wait=20")).json()
         await made_shop.deployment.drained()
         assert await made_shop.deployment.size() == 1
         assert await made_shop.deployment.state() == state
@@ -119,14 +120,47 @@ async def test_someone_elses_email_with_a_publishable_key(made_shop: Shop) -> No
     """A grant for somebody else changes nothing while that person has said something."""
     person = {"identifiers": [{"type": "email", "value": "someone@mail.example"}]}
     async with made_shop.running(), made_shop.deployment.ledger():
-        theirs = event_now(1, type="consent.refused", decisions=DENIAL)
+        # Also where an export had no time for it, and wrote the first one there is.
+        dated = {"time": "0001-01-01T00:00:00Z", "capture": {"mechanism": "import"}}
+        theirs = event_now(1, type="consent.refused", decisions=DENIAL, **dated)
         theirs["data"]["subject"] = person
         assert (await made_shop.post_server(theirs, prefer="wait=20")).status_code == 201
         state = await made_shop.deployment.state()
         forged = event_now(2, decisions=GRANT)
         forged["data"]["subject"] = person
-        assert (await made_shop.post(forged, prefer="wait=20")).status_code == 201
+        assert (await made_shop.post(forged, prefer="wait=20")).status_code == 202
+        await made_shop.deployment.drained()
+        assert await made_shop.deployment.size() == 2
         assert await made_shop.deployment.state() == state
+
+
+async def test_nobody_learns_of_an_erasure_by_waiting(made_shop: Shop) -> None:
+    """An act from before an erasure is dropped: a stranger's answer, and a page's, is that of any other."""
+    deployment = made_shop.deployment
+    async with made_shop.running(), deployment.ledger():
+        theirs = event_now(1, type="consent.refused", decisions=DENIAL)
+        theirs["data"]["subject"] = {"identifiers": [{"type": "email", "value": "someone@mail.example"}]}
+        assert (await made_shop.post_server(theirs, prefer="wait=20")).status_code == 201
+        assert (await made_shop.post(visitor_event(2), prefer="wait=20")).status_code == 201
+        people = (
+            await deployment.subject_of("someone@mail.example", "email"),
+            await deployment.subject_of(visitor_id(VISITOR_KEY)),
+        )
+        await deployment.publish([deployment.seal_erasure(subject) for subject in people if subject is not None])
+        await deployment.drained()
+        size = await deployment.size()
+        answers = []
+        for number, value in ((3, "someone@mail.example"), (4, "nobody@mail.example")):
+            event = event_now(number, type="consent.withdrawn", decisions=DENIAL, time=ago(2))
+            event["data"]["subject"] = {"identifiers": [{"type": "email", "value": value}]}
+            answer = await made_shop.post(event, prefer="wait=20")
+            answers.append((answer.status_code, {**answer.json(), "id": ""}, answer.headers.get("preference-applied")))
+        assert answers[0] == answers[1] == (202, {"id": "", "status": "accepted"}, "wait=20")
+        # The erased browser itself gets what it gets for every act.
+        own = await made_shop.post(visitor_event(5, time=ago(2)), prefer="wait=20")
+        assert (own.status_code, own.json()["status"], "capability" in own.json()) == (202, "accepted", True)
+        await deployment.drained()
+        assert await deployment.size() == size + 1
 
 
 async def test_someone_elses_capability(shop: Shop) -> None:
@@ -185,6 +219,31 @@ async def test_bodies_that_are_too_much(shop: Shop, path: str) -> None:
         answer = await shop.client.post(f"{path}?key={BROWSER_KEY}", content=body, headers=headers)
         assert (answer.status_code, answer.json()["type"]) == (status, f"/problems/{problem}")
     assert await shop.inbox() == []
+
+
+async def test_names_that_can_be_nobodys(shop: Shop) -> None:
+    """Names that strangers think up: what Postgres cannot hold, what is long, what has many fields. Never a 500."""
+    for name in ("%00", "a%00b", "A" * 40, "x" * 5000, "%C3%A9", ".."):
+        for path in (f"/v1/notices/{name}?language=fr", f"/v1/sites/{name}/services", f"/v1/sites/{name}/policy"):
+            assert (await shop.client.get(path)).status_code == 404, path
+    many = "&".join(f"f{number}=1" for number in range(30))
+    answer = await shop.client.post(f"/v1/events?key={BROWSER_KEY}&{many}", json=visitor_event())
+    assert (answer.status_code, answer.json()["type"]) == (401, "/problems/missing-key")
+    headers = {"origin": ORIGIN, "authorization": f"Bearer {BROWSER_KEY}"}
+    body = {"consents": {"chat-history": True}}
+    answer = await shop.client.post(f"/v1/drop-in/klaro?{many}", json=body, headers=headers)
+    assert (answer.status_code, answer.json()["type"]) == (422, "/problems/invalid-parameter")
+
+
+async def test_an_identity_that_names_no_key(shop: Shop) -> None:
+    """What stands in it is asked of nobody, and costs the events beside it nothing."""
+    events = []
+    for number, name in enumerate(("sk_\x00", "sk_" + "a" * 300, "sk_" + "Z" * 24)):
+        payload = urlsafe_b64encode(orjson.dumps({"key": name})).decode().rstrip("=")
+        events.append(visitor_event(number) | {"identity": f"id_{payload}.AAAA"})
+    answer = await shop.post(events)
+    assert [result["status"] for result in answer.json()["events"]] == ["accepted"] * 3
+    assert [what.get("marks") for what in await whats(shop)] == [None] * 3
 
 
 async def test_no_route_is_open_by_another_method(shop: Shop) -> None:

@@ -262,6 +262,12 @@ async def test_a_language_without_a_notice_gets_what_stands_in_and_is_told(shop:
     for asked in ("it", "de", "xx"):
         served = await served_notice(shop, asked)
         assert (served["sha256"], served["language"], served["requested_language"]) == (english, "en", asked)
+    # Of several notices the one that is named; of none of that name, none.
+    other = await shop.publish_notice(notice_id="letter", version="1", language="fr")
+    await shop.post(event_now(2, notice=shown(other)))
+    assert (await served_notice(shop, "fr"))["sha256"] == other
+    assert (await served_notice(shop, "fr&notice=whole"))["sha256"] == french
+    assert (await shop.client.get(f"/v1/notices/{SITE}?language=fr&notice=nothing")).status_code == 404
 
 
 @pytest.mark.parametrize(
@@ -275,6 +281,7 @@ async def test_a_language_without_a_notice_gets_what_stands_in_and_is_told(shop:
 async def test_no_notice_is_a_problem(shop: Shop, path: str, status: int, problem: str) -> None:
     answer = await shop.client.get(path)
     assert (answer.status_code, answer.json()["type"]) == (status, problem)
+    assert ("access-control-allow-origin" in answer.headers) == (status == 404)
     assert "_someone_" not in answer.text
 
 

@@ -53,7 +53,7 @@ async def test_every_table_reads_back(database: Database, tmp_path: Path) -> Non
         }
     finally:
         await connection.close()
-    assert fetched["subjects"] == {(7, subjects[n], wrapped[n], 9, n or None) for n in range(3)}
+    assert fetched["subjects"] == {(7, subjects[n], wrapped[n], 9, n or None, False) for n in range(3)}
     assert fetched["identifiers"] == {(7, names[0], subjects[0])}
     assert fetched["records"] == {(7, 3, BIG, b'{"v":1}'), (7, 3, 0, b"\xff\x00")}
     assert fetched["payloads"] == {(7, 3, BIG, subjects[1], nonce, *parts, None, None, None)}

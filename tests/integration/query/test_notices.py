@@ -40,6 +40,15 @@ async def test_a_source_becomes_a_notice_a_language(dpo: Caller, shop: Controlle
     assert len((await dpo.ask(f"/v1/sites/{shop.site_name}/notices"))["notices"]) == len(made)
 
 
+async def test_a_site_name_that_postgres_cannot_hold(dpo: Caller, shop: Controller) -> None:
+    headers = {"authorization": f"Bearer {dpo.key}"}
+    for answer in (
+        await publish(dpo, "a%00b", plain()),
+        await dpo.client.get("/v1/sites/%00/notices", headers=headers),
+    ):
+        assert (answer.status_code, answer.json()["type"]) == (422, "/problems/invalid-parameter")
+
+
 async def test_a_service_that_joins_asks_again_and_nothing_else_does(dpo: Caller, shop: Controller) -> None:
     notice = (await publish(dpo, shop.site_name, plain())).json()["notices"][0]["sha256"]
     person = await shop.person()

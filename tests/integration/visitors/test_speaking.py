@@ -1,10 +1,12 @@
 """Who changes what: a visitor's withdrawal counts, a stranger's grant does not, a stranger's denial can be undone."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from tests.integration.visitors.conftest import DENIAL, Browser, House, identity, person
+from services.ledger.projection import project
+from tests.integration.visitors.conftest import DENIAL, GRANT, Browser, House, identity, person
 
 pytestmark = pytest.mark.integration
 
@@ -60,6 +62,38 @@ async def test_an_unconfirmed_denial_suspends_until_the_site_corrects_it(house: 
     assert (await house.shop.post(event)).status_code == 403
 
 
+async def test_a_correction_may_come_before_what_it_undoes(house: House) -> None:
+    eve = person()
+    await house.act_of_server(eve)
+    denial = house.event(eve, type="consent.withdrawn", decisions=[DENIAL])
+    await house.act_of_server(eve, type="correction", **NOTHING_DECIDED, supersedes=denial["id"])
+    assert (await house.shop.post(denial)).status_code == 202
+    await house.shop.deployment.drained()
+    assert await house.standing(eve) == (True, [])
+    # Another one is another matter.
+    await house.act(eve, type="consent.withdrawn", decisions=[DENIAL])
+    assert await house.standing(eve) == (False, ["suspended"])
+
+
+async def test_who_sends_many_unconfirmed_events_does_not_keep_the_ledger_busy(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Projecting a subject opens all its records: for each event of a stranger that would be more and more work."""
+    projected: list[object] = []
+
+    async def counted(*arguments: Any) -> int:
+        projected.append(arguments[-1])
+        return await project(*arguments)
+
+    monkeypatch.setattr("services.ledger.batch.project", counted)
+    eve = person()
+    for kind, decision in (("consent.given", GRANT), ("consent.withdrawn", DENIAL)) * 2:
+        denied = await house.act(eve, type=kind, decisions=[decision])
+    assert projected == []
+    await house.act_of_server(eve, type="correction", **NOTHING_DECIDED, supersedes=denied.json()["id"])
+    assert len(projected) == 1
+
+
 async def test_a_confirmed_denial_is_not_corrected_away(house: House) -> None:
     browser = await house.browser()
     proof = {"capability": browser.capability}
@@ -95,3 +129,24 @@ async def test_an_account_signed_by_the_server_is_confirmed(house: House) -> Non
     assert await house.standing(account) == (True, [])
     # The capability stays the browser's.
     assert account["value"] not in (await house.mine(browser, "history")).text
+
+
+async def test_clocks_and_queues_gain_a_grant_nothing(house: House) -> None:
+    """Yesterday's withdrawal, made offline, counts; a grant from before it that comes later does not."""
+    browser = await house.browser()
+    proof = {"visitorkey": browser.key}
+    now = datetime.now(UTC)
+
+    def ago(**some: float) -> str:
+        return (now - timedelta(**some)).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+    await house.act(browser.cookie, type="consent.withdrawn", decisions=[DENIAL], time=ago(days=1), **proof)
+    assert await house.standing(browser.cookie) == (False, ["withdrawn"])
+    for queued in (ago(hours=3), ago(days=20)):
+        await house.act(browser.cookie, time=queued, **proof)
+        assert await house.standing(browser.cookie) == (False, ["withdrawn"])
+    # Dated ahead it counts from when it came, and a denial after that wins all the same.
+    await house.act(browser.cookie, time=ago(days=-9), **proof)
+    assert await house.standing(browser.cookie) == (True, [])
+    await house.act(browser.cookie, type="consent.withdrawn", decisions=[DENIAL], **proof)
+    assert await house.standing(browser.cookie) == (False, ["withdrawn"])

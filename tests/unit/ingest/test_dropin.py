@@ -103,6 +103,12 @@ def test_the_same_act_is_the_same_event() -> None:
     first, again = read(COOKIECONSENT, timed), read(COOKIECONSENT, timed)
     assert first == again
     assert first is not None
+    # The first act's time is no other act's: a page that posts only that must not lose a change of mind.
+    first, second = (read(COOKIECONSENT, LOGGED | {"consentTimestamp": AT}) for _ in range(2))
+    assert first is not None
+    assert second is not None
+    assert first["id"] != second["id"]
+    assert first["time"] > AT
     later = read(COOKIECONSENT, timed | {"lastConsentTimestamp": "2026-11-22T10:05:00.000Z"})
     assert later is not None
     assert later["id"] != first["id"]

@@ -53,6 +53,20 @@ async def server_key(name: str) -> Caller | None:
 PROVING = Proving(CAPABILITIES, server_key)
 
 
+async def test_the_database_is_asked_only_for_what_can_be_a_key() -> None:
+    """The name stands in an identity that anybody can write: it may hold a NUL, or fill the memory of look-ups."""
+    asked: list[str] = []
+
+    async def looked_up(name: str) -> Caller | None:
+        asked.append(name)
+        return SERVER_KEYS.get(name)
+
+    written = ["sk_\x00", "sk_" + "a" * 65, "pk_shop", "sk_a b", "", "sk_shop", "sk_shop"]
+    events = [Readable({"identity": identity(key=name)}, b"") for name in written]
+    assert list(await Proving(CAPABILITIES, looked_up).signers(events)) == ["sk_shop"]
+    assert asked == ["sk_shop"]
+
+
 def identity(secret: str = SECRET, **changes: Any) -> str:
     """What a site's server signs for a visitor, by the recipe of docs/visitors.md and nothing of ours."""
     payload = {"key": "sk_shop", "site": "shop.example", "visitor": NUMBER, "exp": NOW + 600}

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from schemas.canonical import canonical_json
 from services.ingest.signals import read_signals
 
 pytestmark = pytest.mark.unit
@@ -40,6 +41,16 @@ def test_what_the_string_says() -> None:
 )
 def test_a_decision_that_is_not_in_the_string_is_marked(decision: tuple[str, str, str], differs: bool) -> None:
     assert read_signals(data(decision, tcf=TCF)).marks == (["signal-differs"] if differs else [])
+
+
+def test_a_string_that_only_names_much_is_not_written_down_at_length() -> None:
+    """A header names thousands of sections in a range of a few characters, and each takes more bytes than it cost."""
+    # Type 3, version 1, one range: from 88 on, 16,000 sections (Fibonacci coding).
+    header = "DBAB1WFCiw"
+    for hostile in ({"gpp": f"{header}{'~' * 16_000}"}, {"tcf": f"{TCF}{'.A' * 8_000}"}):
+        read = read_signals(data(**hostile))
+        assert read.marks == ["signal-unreadable"]
+        assert len(canonical_json(read.decoded)) < 1000
 
 
 def test_what_cannot_be_read_is_marked_and_costs_the_other_nothing() -> None:

@@ -195,7 +195,7 @@ def test_durations_end_where_the_calendar_says(began: str, duration: str, ends: 
     assert Duration.parse(duration).after(day(began)) == day(ends)
 
 
-@given(st.datetimes(timezones=st.just(UTC)).filter(lambda at: at.year < 9800), st.integers(1, 999), st.integers(0, 9999))
+@given(st.datetimes(max_value=datetime.fromisoformat("2090-01-01")), st.integers(1, 999), st.integers(0, 9999))
 def test_a_longer_duration_never_ends_earlier(began: datetime, months: int, days: int) -> None:
     shorter, longer = Duration(months, days), Duration(months + 1, days)
     assert began < shorter.after(began) < longer.after(began)

@@ -23,13 +23,15 @@ def record(number: int, decision: str, *, hours: int = 0, **what: Any) -> Record
         "type": "consent.given" if decision == "granted" else "consent.withdrawn",
         "time": at.strftime("%Y-%m-%dT%H:%M:%SZ"),
         "posted_by": "browser",
+        "site": "shop.example",
         "decisions": [{"purpose": "marketing", "legal_basis": "consent", "decision": decision}],
     }
     return bytes([number]), members | what, at
 
 
-def correction(number: int, of: int, *, hours: int, posted_by: str = "server") -> Record:
-    event, what, at = record(number, "denied", hours=hours, type="correction", supersedes=f"e{of}", posted_by=posted_by)
+def correction(number: int, of: int, *, hours: int, **what_else: Any) -> Record:
+    members = {"type": "correction", "supersedes": f"e{of}", "posted_by": "server"} | what_else
+    event, what, at = record(number, "denied", hours=hours, **members)
     del what["decisions"]
     return event, what, at
 
@@ -45,7 +47,16 @@ UNCONFIRMED = {"marks": ["unconfirmed"]}
 
 @pytest.mark.parametrize(
     "nobody_stood_up",
-    [UNCONFIRMED, {"type": "consent.observed"}, {"double_opt_in": {"requested_at": "2026-11-01T09:00:00Z"}}],
+    [
+        UNCONFIRMED,
+        {"type": "consent.observed"},
+        {"double_opt_in": {"requested_at": "2026-11-01T09:00:00Z"}},
+        # A serving, a signal and a link are no acts of consent, whatever stands beside them.
+        {"type": "notice.served"},
+        {"type": "signal.gpc"},
+        {"type": "identity.linked"},
+        {"type": "request.received"},
+    ],
 )
 def test_a_grant_nobody_stood_up_for_is_shown_only_where_nothing_else_was_said(nobody_stood_up: dict[str, Any]) -> None:
     doubtful = record(2, "granted", hours=5, **nobody_stood_up)
@@ -61,6 +72,15 @@ def test_an_unconfirmed_withdrawal_suspends_until_the_site_undoes_it() -> None:
     assert winner(grant, suspended) == "e2"
     assert winner(grant, suspended, correction(3, of=2, hours=6)) == "e1"
     assert winner(grant, suspended, correction(3, of=2, hours=6, posted_by="browser")) == "e2"
+    # Another site of the same controller does not know what was said here.
+    assert winner(grant, suspended, correction(3, of=2, hours=6, site="blog.example")) == "e2"
+
+
+@pytest.mark.parametrize("time", ["0001-01-01T00:00:00Z", "1900-01-01T00:00:00Z", "1970-01-01T00:00:00Z"])
+@pytest.mark.parametrize("decision", ["granted", "denied"])
+def test_a_grant_nobody_stood_up_for_is_below_what_an_export_dates_at_the_beginning(time: str, decision: str) -> None:
+    imported = record(1, decision, time=time, posted_by="server", capture={"mechanism": "import"})
+    assert winner(imported, record(2, "granted", hours=5, **UNCONFIRMED)) == "e1"
 
 
 def test_a_correction_undoes_nothing_that_was_confirmed() -> None:

@@ -23,6 +23,14 @@ CREATE TABLE links (
 CREATE INDEX links_weak_idx ON links (controller, weak);
 CREATE INDEX links_strong_idx ON links (controller, strong);
 
+-- What a site's corrections undo, by the dedupe names of the events, whether those have come or not: only an unconfirmed
+-- event that stands here has its subject projected anew, or a stranger who sends many would keep the ledger busy.
+CREATE TABLE corrections (
+    controller integer NOT NULL,
+    event bytea NOT NULL CHECK (length(event) = 16),
+    PRIMARY KEY (controller, event)
+);
+
 -- Whether it was linked to somebody who was erased and survived that: it is nobody's alone any more.
 ALTER TABLE subjects ADD COLUMN is_shared boolean NOT NULL DEFAULT false;
 
@@ -67,6 +75,7 @@ WHERE service = 'ingest' AND NOT 'correction' = ANY (types);
 
 GRANT SELECT, INSERT, DELETE ON links TO sayso_ledger;
 GRANT UPDATE (weak) ON links TO sayso_ledger;
+GRANT SELECT, INSERT ON corrections TO sayso_ledger;
 GRANT UPDATE (is_shared) ON subjects TO sayso_ledger;
 GRANT SELECT ON catalogue_services, compliance_steps TO sayso_ledger;
 GRANT SELECT ON catalogue_services TO sayso_ingest;
@@ -80,7 +89,7 @@ DO $$
 DECLARE
     walled text;
 BEGIN
-    FOREACH walled IN ARRAY ARRAY['links', 'catalogue_services', 'compliance_steps']
+    FOREACH walled IN ARRAY ARRAY['links', 'corrections', 'catalogue_services', 'compliance_steps']
     LOOP
         EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', walled);
         EXECUTE format('CREATE POLICY one_controller ON %I USING (controller = current_controller())', walled);

@@ -1,7 +1,7 @@
 // The banner of the shop's own, drawn from the notice that Sayso hands out. Its two answers look alike and are one click
 // each; no box is ticked in advance; the page can be used before any answer.
 
-import { button, decision, make, texts } from "./page.js";
+import { button, decision, language, make, texts } from "./page.js";
 
 export class Banner {
   /** @param {any} sayso @param {any} shown what sayso.notice() gave: hash, token and content */
@@ -48,7 +48,12 @@ export class Banner {
         make("p", { textContent: content.text }),
         make("ul", { class: "purposes" }, ...content.purposes.map((purpose) => this.row(purpose, choosing))),
         make("p", { textContent: content.withdrawal }),
-        make("p", { class: "small", textContent: `${content.controller.name} · ${content.controller.contact}` }),
+        make(
+          "p",
+          { class: "small" },
+          `${content.controller.name} · ${content.controller.contact} · `,
+          make("a", { href: `/${language}/privacy`, textContent: texts.policy }),
+        ),
         answers,
       ),
     );

@@ -30,7 +30,7 @@ export class Choices {
     this.dialog.addEventListener("close", () => history.replaceState(null, "", location.pathname));
     document.body.append(this.dialog);
     sayso.on("choice", () => this.dialog.open && this.draw());
-    sayso.on("sent", ({ id }) => this.dialog.open && this.history.load(id));
+    sayso.on("sent", () => this.dialog.open && this.history.load());
   }
 
   open() {

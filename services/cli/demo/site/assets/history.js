@@ -16,19 +16,21 @@ export class History {
     this.box.setAttribute("aria-live", "polite");
   }
 
-  /** @param {string} [event] one that was just sent: the log is asked until it has recorded it */
-  async load(event) {
+  /** Ask until the log has recorded the last act on this device: a page that was just loaded again may be ahead of it. */
+  async load() {
     const turn = (this.turn = {});
+    const { at } = JSON.parse(localStorage.getItem("sayso")) || {};
+    let records = [];
     if (!this.box.hasChildNodes()) this.say(texts.loading);
     for (let tries = 0; tries < TRIES && turn === this.turn; tries++) {
       if (!this.sayso.visitor() || !capability()) return this.say(texts.forgotten);
-      const found = await this.sayso.history().catch(() => ({ records: [] }));
+      ({ records } = await this.sayso.history().catch(() => ({ records })));
       if (turn !== this.turn) return undefined;
-      if (found.records.length && (!event || found.records.some((one) => one.event === event))) return this.draw(found.records);
+      if (records.some((one) => one.parts.what?.time === at)) return this.draw(records);
       await pause();
     }
-    if (turn === this.turn) this.say(texts.unread);
-    return undefined;
+    if (turn !== this.turn) return undefined;
+    return records.length ? this.draw(records) : this.say(texts.unread);
   }
 
   say(words) {
