@@ -16,7 +16,7 @@ _FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 _INLINE = re.compile(r"`[^`\n]+`")
 _LINK = re.compile(r"!?\[[^\]]*\]\((?P<target>[^)\s]+)(?:\s+\"[^\"]*\")?\)")
 _HEADING = re.compile(r"^#{1,6}\s+(?P<text>.+?)\s*#*$", re.MULTILINE)
-_REFERENCE = re.compile(r"(?P<path>[\w./-]+\.(?:py|sql)):(?P<name>[A-Za-z_][\w.]*)")
+_REFERENCE = re.compile(r"(?P<path>[\w./-]+\.(?:py|sql|js)):(?P<name>[A-Za-z_][\w.]*)")
 _SAYSO = re.compile(r"(?:^|[\s/`(])sayso (?P<first>[a-z][a-z-]*)(?: (?P<second>[a-z][a-z-]*))?", re.MULTILINE)
 _MAKE = re.compile(r"(?:^|[\s`(])make (?P<target>[a-z][a-z-]*)", re.MULTILINE)
 
@@ -87,7 +87,7 @@ def _definitions(text: str) -> set[str]:
 
 
 def dead_references(path: str, text: str, files: Mapping[str, str]) -> list[str]:
-    """`services/x/y.py:function` names a function, class, method or constant that is there; a .sql file, a query."""
+    """`services/x/y.py:function` names a function, class, method or constant that is there; a .sql file, a query; .js too."""
     found = []
     for match in _REFERENCE.finditer(text):
         target, name = match["path"], match["name"].rstrip(".")
@@ -96,6 +96,9 @@ def dead_references(path: str, text: str, files: Mapping[str, str]) -> list[str]
         elif target.endswith(".sql"):
             if not re.search(rf"\b{re.escape(name)}\b", files[target]):
                 found.append(f"names {target}:{name}, which is not in that file")
+        elif target.endswith(".js"):
+            if not re.search(rf"\b(?:function|class|const)\s+{re.escape(name)}\b", files[target]):
+                found.append(f"names {target}:{name}, which is not defined there")
         elif name not in _definitions(files[target]):
             found.append(f"names {target}:{name}, which is not defined there")
     return found
