@@ -21,5 +21,7 @@ NETWORK_BITS_KEPT: Final = {4: 24, 6: 48}
 
 # A grant dated further ahead than this is marked: the sender's clock is wrong. It still ranks at the earlier time.
 CLOCK_SKEW_S_MAX: Final = 300
+# How long what a site's server signed for a visitor who signed in may be used.
+IDENTITY_LIFE_S: Final = 3600
 # The longest a caller may wait (Prefer: wait=N) for its event to be recorded.
 WAIT_S_MAX: Final = 30

@@ -4,10 +4,11 @@ Invariant: the outcome depends on the set of events and their earliest received_
 """
 
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
 
 from schemas.events import PERMISSIVE, parse_time
+from schemas.limits import CLOCK_SKEW_S_MAX, IDENTITY_LIFE_S
 
 # Where a grant ranks that nobody stood up for: before everything else that was ever said of the purpose, also by an
 # export that writes the first second of its calendar for a time it lacks. Drivers write year 1, day 1 as -infinity.
@@ -33,6 +34,14 @@ class Decided(NamedTuple):
 def made_at(what: Mapping[str, Any], received_at: datetime) -> datetime:
     """When an act was done, as far as anybody gains by it: a clock that is ahead gains nothing."""
     return min(parse_time(what["time"]), received_at)
+
+
+def linked_at(what: Mapping[str, Any], received_at: datetime) -> datetime:
+    """When a link began or ended. A page's word reaches no further back than what the site signed for it can be old."""
+    acted_at = made_at(what, received_at)
+    if what["posted_by"] == "server":
+        return acted_at
+    return max(acted_at, received_at - timedelta(seconds=IDENTITY_LIFE_S + CLOCK_SKEW_S_MAX))
 
 
 def is_unconfirmed(what: Mapping[str, Any]) -> bool:

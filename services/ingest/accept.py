@@ -4,6 +4,7 @@ Invariant: a denial is never turned away for a clock, a notice or a token; it is
 anything that was posted: pointers are cut at the first name that the schema does not know.
 """
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -115,7 +116,7 @@ def judge(
         words = _words(notice, data.get("capture"), caller, site, by.tokens, now, marks)
     if "notice-unknown" not in marks and "decisions" in data:
         _check_names(data["decisions"], site)
-    context: dict[str, Any] = _path_alone(data["context"]) if "context" in data else {}
+    context: dict[str, Any] = _places_alone(data["context"]) if "context" in data else {}
     if "signals" in data:
         signals = read_signals(data)
         marks += signals.marks
@@ -186,11 +187,15 @@ def _check_age(time: str, data: dict[str, Any], now: Moment, grant_age_s: int) -
         raise ActTooOld("/time")
 
 
-def _path_alone(context: dict[str, Any]) -> dict[str, str]:
-    """The page without query and fragment, which may hold anything about anybody."""
-    page = context.get("page", "")
-    path = page.partition("#")[0].partition("?")[0]
-    return {} if path == page else {"page": path or "/"}
+def _places_alone(context: dict[str, Any]) -> dict[str, str]:
+    """The page without query and fragment, and the referrer's host alone: the rest may hold anything about anybody."""
+    cut = {}
+    if "page" in context:
+        cut["page"] = context["page"].partition("#")[0].partition("?")[0] or "/"
+    if "referrer_host" in context:
+        address = context["referrer_host"].removeprefix("https://").removeprefix("http://")
+        cut["referrer_host"] = re.split(r"[/?#]", address, maxsplit=1)[0].rpartition("@")[2] or "-"
+    return {name: value for name, value in cut.items() if value != context[name]}
 
 
 def _words(

@@ -15,13 +15,12 @@ import orjson
 
 from schemas.errors import ProofNeeded
 from schemas.events import BROWSER_IDENTIFIERS
-from schemas.limits import CLOCK_SKEW_S_MAX
+from schemas.limits import CLOCK_SKEW_S_MAX, IDENTITY_LIFE_S
 from schemas.visitors import visitor_id
 from services.capabilities import VISITOR_LIFE_S, Capabilities
 from services.ingest.auth import Caller
 from services.ingest.reading import Read, Readable
 
-IDENTITY_LIFE_S: Final = 3600
 _IDENTITY_DOMAIN: Final = b"sayso/identity/v1\n"
 _IDENTITY_PREFIX: Final = "id_"
 # Strangers write what stands there: the database is asked for what can be a key's name, and nothing else is kept.

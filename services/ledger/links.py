@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from schemas.events import IDENTIFIER_STRENGTH
 from schemas.payload import open_part, place_of
-from schemas.ranking import is_unconfirmed, made_at
+from schemas.ranking import is_unconfirmed, linked_at
 from services.keys import identifier_mac
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def put_links(
             UUID(bytes=resolved.of(opened).subject),
             UUID(bytes=resolved.by_identifier[name].subject),
             link_state(opened.what) or "linked",
-            made_at(opened.what, opened.received_at),
+            linked_at(opened.what, opened.received_at),
         )
         for opened in events
         for nth, name in opened.weaker
@@ -125,7 +125,7 @@ async def project_links(
     locked = {row["subject"] for row in await store.lock_subjects(controller, weaker)} if weaker else set()
     acts = []
     for record in records:
-        state, acted_at = link_state(record.what), made_at(record.what, record.received_at)
+        state, acted_at = link_state(record.what), linked_at(record.what, record.received_at)
         for event, nth in named:
             if event != record.event or state is None:
                 continue

@@ -87,7 +87,7 @@ def _definitions(text: str) -> set[str]:
 
 
 def dead_references(path: str, text: str, files: Mapping[str, str]) -> list[str]:
-    """`services/x/y.py:function` names a function, class, method or constant that is there; a .sql file, a query; .js too."""
+    """`services/x/y.py:function` names a function, class, method or constant that is there; a .sql file, a query."""
     found = []
     for match in _REFERENCE.finditer(text):
         target, name = match["path"], match["name"].rstrip(".")

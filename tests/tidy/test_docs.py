@@ -50,8 +50,15 @@ def test_named_functions_exist() -> None:
 
 @pytest.mark.parametrize(
     ("reference", "dead"),
-    [("s/a.py:f", False), ("s/a.py:C.g", False), ("s/a.py:h", True), ("s/b.py:f", True), ("s/q.sql:fetch", False)]
-    + [("s/m.js:act", False), ("s/m.js:fact", True)],
+    [
+        ("s/a.py:f", False),
+        ("s/a.py:C.g", False),
+        ("s/a.py:h", True),
+        ("s/b.py:f", True),
+        ("s/q.sql:fetch", False),
+        ("s/m.js:act", False),
+        ("s/m.js:fact", True),
+    ],
 )
 def test_a_dead_reference_is_found(reference: str, dead: bool) -> None:
     files = {"s/a.py": "def f(): ...\n\n\nclass C:\n    def g(self): ...\n", "s/q.sql": "-- fetch --\n"}

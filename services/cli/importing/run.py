@@ -163,7 +163,7 @@ async def _post(client: httpx2.AsyncClient, batch: list[tuple[int, bytes]]) -> l
         except httpx2.TransportError:
             await asyncio.sleep(_PAUSE_S)
             continue
-        if answer.status_code in {HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.BAD_GATEWAY}:
+        if answer.is_server_error or answer.status_code == HTTPStatus.TOO_MANY_REQUESTS:
             await asyncio.sleep(float(answer.headers.get("retry-after", _PAUSE_S)))
             continue
         document = orjson.loads(answer.content)

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from schemas.ranking import made_at
+from schemas.ranking import linked_at
 from services.ledger.fsck.findings import Report
 from services.ledger.fsck.snapshot import Snapshot
 from services.ledger.links import LinkState, link_state
@@ -39,7 +39,7 @@ class ToldLinks:
         """Add one record. Raises KeyError, TypeError or ValueError."""
         state = link_state(what)
         if state is not None:
-            self.acts |= {(event, nth): Told(name, state, made_at(what, received_at)) for nth, name in names}
+            self.acts |= {(event, nth): Told(name, state, linked_at(what, received_at)) for nth, name in names}
 
 
 async def compare_links(snapshot: Snapshot, controller: int, told: Mapping[UUID, ToldLinks], report: Report) -> None:

@@ -101,3 +101,18 @@ def test_clocks_are_compared_to_the_second(seconds: int, marks: list[str], fract
 def test_what_ingest_adds_is_its_own() -> None:
     reception = judged()
     assert (reception.site, reception.received_at, reception.posted_by) == ("shop.example", NOW.at, "server")
+
+
+@pytest.mark.parametrize(
+    ("posted", "kept"),
+    [
+        ({"page": "/cart"}, {}),
+        ({"page": "/cart?mail=a@b.example"}, {"page": "/cart"}),
+        ({"page": "#token"}, {"page": "/"}),
+        ({"referrer_host": "news.example:8080"}, {}),
+        ({"referrer_host": "https://eve:pw@news.example/x@y?u=https://b.example"}, {"referrer_host": "news.example"}),
+        ({"referrer_host": "news.example#eve"}, {"referrer_host": "news.example"}),
+    ],
+)
+def test_of_addresses_only_the_place_is_kept(posted: dict[str, str], kept: dict[str, str]) -> None:
+    assert judged(context=posted).context == kept

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.ranking import latest, settled
+from schemas.ranking import latest, linked_at, settled
 
 pytestmark = pytest.mark.unit
 
@@ -110,3 +110,12 @@ def test_the_order_of_arrival_changes_nothing(acts: list[tuple[str, int, bool, b
     expected = winner(*records)
     random.shuffle(records)
     assert winner(*records) == expected
+
+
+@pytest.mark.parametrize(("posted_by", "earliest"), [("server", -900), ("browser", -2)])
+def test_a_page_links_no_further_back_than_what_was_signed_for_it_can_be_old(posted_by: str, earliest: int) -> None:
+    _, what, received_at = record(1, "granted")
+    what |= {"type": "identity.linked", "posted_by": posted_by, "time": record(1, "granted", hours=-900)[1]["time"]}
+    at = linked_at(what, received_at)
+    assert received_at + timedelta(hours=earliest) <= at < received_at
+    assert linked_at(what | {"time": record(1, "granted", hours=9)[1]["time"]}, received_at) == received_at
