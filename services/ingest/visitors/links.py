@@ -93,6 +93,11 @@ class Link:
     requested_at: str | None
     event: str | None
 
+    @property
+    def language(self) -> str | None:
+        """The language of the words it is about, if it names any."""
+        return None if self.notice is None else self.notice["language"]
+
     def claims(self) -> dict[str, Any]:
         """What its token holds besides its end."""
         claims: dict[str, Any] = {"site": self.site, "identifier": self.identifier, "decisions": self.decisions}

@@ -32,7 +32,7 @@ from services.ingest.visitors.links import (
     link_of,
 )
 from services.ingest.visitors.pages import asking_page, done_page, problem_page, shown_notice
-from services.ingest.visitors.texts import language_of
+from services.ingest.visitors.texts import language_beside, language_of
 
 FORM_BYTES_MAX: Final = 8 * 1024
 # What our own button sends, so that a program that posts an empty body presses nothing.
@@ -121,6 +121,7 @@ async def _ask(request: Request, kind: LinkKind, token: str) -> Response:
         await acts.admit(request.scope, token)
         now_us = _now_us()
         link = _opened(request, kind, token, now_us)
+        language = language_beside(link.language, request.headers.get("accept-language"))
         notice = shown_notice(link, await acts.words(link), language)
         if kind == "unsubscribe":
             fields = {POST_FIELD: POST_VALUE, PAGE_FIELD: CONFIRM_VALUE}
@@ -143,6 +144,7 @@ async def _act(request: Request, kind: LinkKind, token: str) -> Response:
         await acts.admit(request.scope, token)
         now_us = _now_us()
         link = _opened(request, kind, token, now_us)
+        language = language_beside(link.language, request.headers.get("accept-language"))
         sent = await read_form(request)
         field, value = (POST_FIELD, POST_VALUE) if kind == "unsubscribe" else (CONFIRM_FIELD, CONFIRM_VALUE)
         if sent.get(field) != value:

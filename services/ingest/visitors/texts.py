@@ -108,3 +108,9 @@ def language_of(accept_language: str | None) -> PageLanguage:
             if tag.partition("-")[0] == language and weight > best_weight:
                 best, best_weight = language, weight
     return best
+
+
+def language_beside(notice: str | None, accept_language: str | None) -> PageLanguage:
+    """The language of the notice's own words, so that a page speaks one; where it has none of ours, what is wanted."""
+    base = None if notice is None else notice.partition("-")[0]
+    return next((language for language in TEXTS if language == base), language_of(accept_language))
