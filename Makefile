@@ -53,11 +53,11 @@ unit: $(VENV)/.synced-dev $(MODULES) ## Run the tests that need no server
 snippet: $(MODULES) ## Build the JavaScript that websites embed into snippet/dist
 	@PATH="$(CURDIR)/$(BIN):$$PATH" node snippet/build.mjs
 
-# Two processes, because most tests wait for servers; a file's tests stay together. The jars come before the tests, so that a slow line to Maven Central is not a test's time-out.
+# Two processes, because most tests wait for servers; a file's tests stay together, and the slow folders come first. The jars come before the tests, so that a slow line to Maven Central is not a test's time-out.
 test: prerequisites-test lint $(MODULES) ## Run everything: lint, and all tests on real Postgres and real Kafka
 	@mkdir -p reports
 	@$(if $(SAYSO_TEST_KAFKA),,$(BIN)/python deploy/kafka/node.py --jars-only >/dev/null)
-	@$(PYTEST) -n 2 --dist loadfile -p tests.tidy.nothing_skipped --nothing-skipped --junitxml=reports/junit.xml --durations=15 $(ARGS)
+	@$(PYTEST) -n 2 --dist loadfile --no-loadscope-reorder -p tests.tidy.nothing_skipped --nothing-skipped --junitxml=reports/junit.xml --durations=15 $(ARGS)
 
 test-exhaustive: prerequisites-test $(VENV)/.synced-dev ## Run what takes minutes: every single-bit change of a log
 	@$(PYTEST) -m exhaustive tests/exhaustive tests/fault --durations=5 $(ARGS)

@@ -23,6 +23,8 @@ FLAGS: Final = (
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    # Third-party cookies and storage are blocked, as more and more browsers have it.
+    "--test-third-party-cookie-phaseout",
     # The sites of the tests are on this machine.
     "--no-proxy-server",
     # So are the stand-ins of third parties, under the names that the catalogue gives them.
