@@ -62,3 +62,10 @@ def test_a_bad_script_is_found(text: str) -> None:
 def test_every_command_explains_itself() -> None:
     assert silent_targets(FILES["Makefile"]) == set()
     assert silent_targets(".PHONY: run\n\nrun:\n\techo\n") == {"run"}
+
+
+def test_the_makefiles_uv_is_the_one_that_the_sync_keeps() -> None:
+    """An exact sync removes what is not in the lock, and with another version it would be changed at every call."""
+    stated = re.search(r"^UV_VERSION := (\S+)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    assert stated is not None
+    assert f'"uv=={stated[1]}"' in (ROOT / "pyproject.toml").read_text(encoding="utf-8")
