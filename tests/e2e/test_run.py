@@ -234,7 +234,7 @@ def test_kill_9_of_the_supervisor_takes_the_children_along_and_loses_nothing(up:
     lock = cluster / "postmaster.pid"
     _, _, rest = lock.read_text().partition("\n")
     up.end(signal.SIGKILL)
-    wait_until_gone(left_behind, 10)
+    wait_until_gone(left_behind, 20)
     poster.finish()
     # The numbers of processes are used again: a lock file that stayed names a living stranger of the server's user.
     stranger = subprocess.Popen(["sleep", "600"], **Runner.choose().arguments())
