@@ -5,7 +5,7 @@ Invariant: no answer repeats what was posted. A problem's pointer holds names of
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from http import HTTPStatus
 from typing import Any, Final, TypeVar
@@ -144,6 +144,16 @@ async def read_model(request: Request, model: type[M], limit: int = BODY_BYTES_M
     except ValidationError as error:
         loc = error.errors(include_url=False, include_context=False, include_input=False)[0]["loc"]
         raise InvalidParameter(pointer_of(loc, schema_names(model.model_json_schema()))) from None
+
+
+def takes_gzip(accept_encoding: Sequence[str]) -> bool:
+    """Whether Accept-Encoding header lines (RFC 9110, 12.5.3) ask for gzip; one that is not sent asks for nothing."""
+    weights: dict[str, str] = {}
+    for item in ",".join(accept_encoding).lower().split(","):
+        coding, *parameters = (piece.strip() for piece in item.split(";"))
+        weights[coding] = next((p.removeprefix("q=") for p in parameters if p.startswith("q=")), "1")
+    weight = weights.get("gzip", weights.get("*", "0"))
+    return weight.strip("0.") != ""
 
 
 def schema_names(schema: object) -> frozenset[str]:

@@ -3,6 +3,7 @@
 The files are built by snippet/build.mjs and lie beside the code; they are public and hold nothing of a visitor.
 """
 
+import gzip
 import hashlib
 from functools import cache
 from pathlib import Path
@@ -15,6 +16,7 @@ from starlette.responses import Response
 import services
 from schemas.canonical import read_strict
 from schemas.errors import NotFound
+from services.http import takes_gzip
 
 DIRECTORY: Final = Path(services.__file__).resolve().parents[1] / "snippet" / "dist"
 # A page that names no version gets a corrected snippet within minutes; what an exact version is never changes.
@@ -26,7 +28,8 @@ router = APIRouter(tags=["snippet"])
 
 class _Script(NamedTuple):
     content: bytes
-    etag: str
+    zipped: bytes
+    digest: str
 
 
 @router.get("/s/{version}/{file}")
@@ -36,15 +39,20 @@ async def script(request: Request, version: str, file: str) -> Response:
     found = _scripts().get((exact, file))
     if found is None:
         raise NotFound
+    zipped = takes_gzip(request.headers.getlist("accept-encoding"))
     headers = {
         "access-control-allow-origin": "*",
         "cache-control": EXACT_CACHED if exact == version else LATEST_CACHED,
         "cross-origin-resource-policy": "cross-origin",
-        "etag": found.etag,
+        # Another representation is another strong validator (RFC 9110, 8.8.3).
+        "etag": f'"{found.digest}-gzip"' if zipped else f'"{found.digest}"',
+        "vary": "accept-encoding",
     }
-    if request.headers.get("if-none-match") == found.etag:
+    if request.headers.get("if-none-match") == headers["etag"]:
         return Response(status_code=304, headers=headers)
-    return Response(found.content, headers=headers, media_type="text/javascript")
+    if zipped:
+        headers["content-encoding"] = "gzip"
+    return Response(found.zipped if zipped else found.content, headers=headers, media_type="text/javascript")
 
 
 @cache
@@ -58,7 +66,9 @@ def _latest() -> str:
 @cache
 def _scripts() -> dict[tuple[str, str], _Script]:
     """Every file of every version, read once: no name from outside becomes a path."""
-    return {
-        (path.parent.name, path.name): _Script(path.read_bytes(), f'"{hashlib.sha256(path.read_bytes()).hexdigest()}"')
-        for path in DIRECTORY.glob("*/*.js")
-    }
+    return {(path.parent.name, path.name): _read(path) for path in DIRECTORY.glob("*/*.js")}
+
+
+def _read(path: Path) -> _Script:
+    content = path.read_bytes()
+    return _Script(content, gzip.compress(content, mtime=0), hashlib.sha256(content).hexdigest())

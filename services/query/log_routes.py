@@ -7,7 +7,6 @@ are 404, and whatever is served as immutable never changes under its path.
 import asyncio
 import gzip
 import hashlib
-from collections.abc import Sequence
 from typing import Annotated, Final
 
 import orjson
@@ -20,6 +19,7 @@ from schemas.errors import InvalidParameter, NotFound, ProofError
 from schemas.note import decode_decimal, encode_base64
 from schemas.sealing import key_id
 from schemas.tiles import ENTRIES, parse_tile_path
+from services.http import takes_gzip
 from services.query.auth import PUBLIC
 from services.query.log_keys import signer_of
 from services.query.published import FRESH, GZIP_LEVEL, IMMUTABLE, TEXT_TYPE, TILE_TYPE
@@ -48,16 +48,6 @@ async def _cached(
     if "content-encoding" in headers:
         content = await asyncio.to_thread(gzip.compress, content, GZIP_LEVEL, mtime=0)
     return Response(content, headers=headers, media_type=media_type)
-
-
-def takes_gzip(accept_encoding: Sequence[str]) -> bool:
-    """Whether Accept-Encoding header lines (RFC 9110, 12.5.3) ask for gzip; one that is not sent asks for nothing."""
-    weights: dict[str, str] = {}
-    for item in ",".join(accept_encoding).lower().split(","):
-        coding, *parameters = (piece.strip() for piece in item.split(";"))
-        weights[coding] = next((p.removeprefix("q=") for p in parameters if p.startswith("q=")), "1")
-    weight = weights.get("gzip", weights.get("*", "0"))
-    return weight.strip("0.") != ""
 
 
 @logs.get("/logs/{log}/checkpoint", dependencies=[Depends(PUBLIC)])

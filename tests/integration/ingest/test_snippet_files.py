@@ -32,6 +32,17 @@ async def test_every_file_is_served_as_it_was_built(shop: Shop, file: str) -> No
     assert exact.headers["cache-control"] == "public, max-age=31536000, immutable"
 
 
+async def test_it_travels_in_less_than_six_kilobytes(shop: Shop) -> None:
+    plain = await shop.client.get("/s/v1/sayso.js", headers={"accept-encoding": "identity"})
+    zipped = await shop.client.get("/s/v1/sayso.js", headers={"accept-encoding": "br, gzip"})
+    assert "content-encoding" not in plain.headers
+    assert zipped.headers["content-encoding"] == "gzip"
+    assert int(zipped.headers["content-length"]) <= 6 * 1024 < len(plain.content)
+    assert zipped.content == plain.content
+    assert zipped.headers["etag"] != plain.headers["etag"]
+    assert zipped.headers["vary"] == plain.headers["vary"] == "accept-encoding"
+
+
 async def test_a_file_that_has_not_changed_is_not_sent_again(shop: Shop) -> None:
     first = await shop.client.get("/s/v1/sayso.js")
     again = await shop.client.get("/s/v1/sayso.js", headers={"if-none-match": first.headers["etag"]})
