@@ -72,10 +72,10 @@ class Proving:
 
         1. What the visitor key and the capability prove; 2. what the site signed for that visitor; 3. what is named.
         """
-        data = value["data"]
-        named = [Named(i["type"], i["value"]) for i in data["subject"]["identifiers"]] if "subject" in data else []
         if caller.kind == "sk" and value["type"] != "identity.linked":
             return TRUSTED
+        data = value["data"]
+        named = [Named(i["type"], i["value"]) for i in data["subject"]["identifiers"]] if "subject" in data else []
         proven, visitor = self._browser(value, caller, named, now_s)
         if "identity" in value:
             proven |= _signed(value["identity"], caller, signers, proven, now_s)

@@ -55,9 +55,6 @@ def shape_of(value: Any) -> bytes | None:
     try:
         data = value["data"]
         emptied = {**value, "id": "", "time": ""}
-        proofs = _PROOFS.keys() & value.keys()
-        for name in proofs:
-            emptied[name] = ""
         identifiers = []
         if "subject" in data:
             subject = data["subject"]
@@ -66,7 +63,10 @@ def shape_of(value: Any) -> bytes | None:
             emptied["data"] = {**data, "subject": {**subject, "identifiers": hidden}}
         values = [identifier["value"] for identifier in identifiers]
         sound = _VARIABLE.isinstance_python((value["id"], value["time"], values), strict=True)
-        sound = sound and all(_PROOFS[name].isinstance_python(value[name], strict=True) for name in proofs)
+        if not _PROOFS.keys().isdisjoint(value):
+            for name in _PROOFS.keys() & value.keys():
+                emptied[name] = ""
+                sound = sound and _PROOFS[name].isinstance_python(value[name], strict=True)
     except (KeyError, TypeError, IndexError):
         return None
     return canonical_json(emptied) if sound else None

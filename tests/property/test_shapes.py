@@ -23,11 +23,14 @@ LEARNED = [
     {**consent_event(4), "type": "identity.linked"}
     | {"data": {"subject": {"identifiers": [{"type": "cookie", "value": "a"}, {"type": "account", "value": "b"}]}}},
     {**consent_event(5), "type": "notice.served", "data": {}},
+    {**consent_event(7), "visitorkey": "vk_" + "k" * 43},
+    {**consent_event(8), "capability": "cap_x", "identity": "id_x.y"},
 ]
 ODD = st.sampled_from(
     [
         *("", "x", "\u00e9", "x" * 321, 0, 1, 1.0, True, False, None, [], {}, [None], {"value": "x"}),
         *("2026-11-01T09:00:00Z", "2026-02-30T09:00:00Z"),
+        *("vk_" + "z" * 43, "cap_z", "id_z.z", "vk_", "id_z"),
         *(consent_event(6)["id"], consent_event(6)["id"].upper(), consent_event(6)["id"] + "\n"),
     ]
 ).map(deepcopy)
