@@ -132,21 +132,25 @@ def _filled(old_size: int, new_size: int) -> Iterator[Tile]:
 async def _write(logs: PublishedLogs, name: str, target: Target, tiles: Iterator[Tile]) -> int:
     """Read and store the tiles, a few at once; how many were not there yet."""
     written = 0
+    failed = False
 
     async def work() -> None:
         nonlocal written
         # The iterator is shared: each worker takes the next tile that nobody has.
         for tile in tiles:
+            if failed:
+                return
             new = await target.add(tile.path(), await logs.tile(name, tile))
             written += new
 
     workers = [asyncio.create_task(work()) for _ in range(AT_ONCE)]
     try:
         await asyncio.gather(*workers)
-    finally:
-        for worker in workers:
-            worker.cancel()
+    except Exception:
+        # A thread that stores a file cannot be cancelled: each ends with the tile it has, before anybody tries again.
+        failed = True
         await asyncio.gather(*workers, return_exceptions=True)
+        raise
     return written
 
 
