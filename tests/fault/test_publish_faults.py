@@ -7,10 +7,11 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -18,7 +19,8 @@ from schemas.mirror import verify_mirror
 from schemas.note import parse_verifier_key
 from schemas.tiles import Tile
 from services.cli.publish.directory import DirectoryTarget
-from services.cli.publish.run import publish_once, reading_logs, run_publish
+from services.cli.publish.run import AT_ONCE, _write, publish_once, reading_logs, run_publish
+from services.cli.publish.target import Target
 from services.cli.verify import listed, reader_of
 from services.query.published import PublishedLogs
 from tests.support.databases import Database
@@ -220,3 +222,31 @@ async def test_the_database_goes_away_in_the_middle(shop: Controller, logs: Publ
     assert verified(mirror, shop) == OLD
     await publish(logs, mirror)
     assert verified(mirror, shop) == NEW
+
+
+async def test_a_publish_that_failed_waits_for_what_its_threads_still_store() -> None:
+    """Else the next try shares its staging file with a thread of the one before."""
+    release, stored = threading.Event(), []
+
+    class Tiles:
+        async def tile(self, name: str, tile: Tile) -> bytes:
+            return b""
+
+    class Disk:
+        async def add(self, path: str, content: bytes) -> bool:
+            if path.endswith("/000"):
+                raise OSError(errno.EIO, "Input/output error")
+            await asyncio.to_thread(release.wait)
+            stored.append(path)
+            return True
+
+    tiles = iter([Tile(0, number) for number in range(5 * AT_ONCE)])
+    publishing = asyncio.create_task(_write(cast("PublishedLogs", Tiles()), "shop", cast("Target", Disk()), tiles))
+    for _ in range(100):
+        await asyncio.sleep(0)  # every turn that it could take, were it not waiting for the threads
+    assert not publishing.done()
+    release.set()
+    with pytest.raises(OSError, match="Input/output"):
+        await publishing
+    # Those that were on their way, and none after the failure.
+    assert len(stored) == AT_ONCE - 1
