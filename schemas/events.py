@@ -24,18 +24,33 @@ EventType = Literal[
     "consent.observed",
     "signal.gpc",
     "identity.linked",
+    "notice.changed",
+    "notice.told",
+    "account.deleted",
+    "account.restored",
     "request.received",
+    "request.identity",
     "request.verified",
     "request.paused",
     "request.resumed",
     "request.extended",
     "request.answered",
     "request.refused",
+    "request.withdrawn",
+    "request.reminded",
+    "request.told",
     "subject.erased",
+    "restriction.placed",
+    "restriction.lifted",
     "hold.placed",
+    "hold.reviewed",
     "hold.released",
+    "trigger.answered",
     "access.read",
+    "access.checked",
     "access.exported",
+    "access.granted",
+    "access.revoked",
     "correction",
 ]
 
@@ -55,6 +70,9 @@ BROWSER_TYPES: Final[frozenset[str]] = frozenset(
 SERVER_TYPES: Final[frozenset[str]] = BROWSER_TYPES | {
     "consent.expired",
     "consent.invalidated",
+    "account.deleted",
+    "account.restored",
+    "notice.told",
     "request.received",
     "correction",
 }
@@ -63,18 +81,33 @@ INGEST_TYPES: Final[frozenset[str]] = SERVER_TYPES
 # The same for a query process: what the controller's own people ask for and do.
 QUERY_TYPES: Final[frozenset[str]] = frozenset(
     {
+        "consent.withdrawn",
+        "correction",
+        "notice.changed",
+        "notice.told",
         "request.received",
+        "request.identity",
         "request.verified",
         "request.paused",
         "request.resumed",
         "request.extended",
         "request.answered",
         "request.refused",
+        "request.withdrawn",
+        "request.reminded",
+        "request.told",
         "subject.erased",
+        "restriction.placed",
+        "restriction.lifted",
         "hold.placed",
+        "hold.reviewed",
         "hold.released",
+        "trigger.answered",
         "access.read",
+        "access.checked",
         "access.exported",
+        "access.granted",
+        "access.revoked",
     }
 )
 
@@ -87,9 +120,12 @@ _CLASS_OF_PREFIX: Final[dict[str, EntryClass]] = {
     "notice": "notice",
     "request": "request",
     "hold": "request",
+    "restriction": "request",
+    "trigger": "request",
     "subject": "erasure",
     "access": "access",
     "identity": "system",
+    "account": "system",
     "log": "system",
 }
 
@@ -263,10 +299,14 @@ class Guardian(_Closed):
     authorised_at: Time | None = None
 
 
+# What a person may ask for (GDPR Art. 15 to 21, and 7(3)).
+Right = Literal["access", "rectification", "erasure", "restriction", "portability", "objection", "withdrawal"]
+
+
 class Request(_Closed):
     """A data-subject request as it came in (GDPR Art. 15 to 21)."""
 
-    right: Literal["access", "rectification", "erasure", "restriction", "portability", "objection"]
+    right: Right
     channel: Literal["email", "form", "phone", "post", "in_person", "other"] | None = None
 
 

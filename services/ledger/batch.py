@@ -17,6 +17,7 @@ from schemas.events import parse_time
 from schemas.ranking import Decided, corrected_by, decided_by, is_unconfirmed
 from schemas.topics import DeadLetterReason
 from services.keys import ControllerKeys, content_mac
+from services.ledger.acts import project_acts
 from services.ledger.appending import Appending, Edge, LogId
 from services.ledger.erasure.dockets import closed_docket
 from services.ledger.erasure.store import ErasureStore
@@ -148,7 +149,8 @@ class Recording:
             self._write_state(log.controller, events_to_record, resolved, writes)
             put_links(self._store, log.controller, events_to_record, resolved, writes)
         self.counts.recorded += len(events_to_record)
-        for opened in await self._corrections(log, events_to_record):
+        await project_acts(self._connection, log, events_to_record, resolved)
+        for opened in await self._corrections(log, events_to_record, resolved):
             to_project.add(UUID(bytes=resolved.of(opened).subject))
         for opened in events_to_record:
             if (docket := closed_docket(opened.what)) is not None:
@@ -158,12 +160,12 @@ class Recording:
         for subject in sorted(to_project):
             await project(self._store, self._keys, self._event_id_key, (log.controller, log.controller_name), subject)
 
-    async def _corrections(self, log: Log, events: Sequence[Opened]) -> list[Opened]:
+    async def _corrections(self, log: Log, events: Sequence[Opened], resolved: Resolved) -> list[Opened]:
         """New records that change what others of their subject count for, or that one before them undoes.
 
         Looked for behind the subject's lock: a correction is either seen here, or sees the event it undoes.
         """
-        corrections = [o for o in events if o.identifier is not None and corrected_by(o.what) is not None]
+        corrections = [o for o in events if resolved.is_somebodys(o) and corrected_by(o.what) is not None]
         doubtful = {o.event: o for o in events if o.identifier is not None and o.decided and is_unconfirmed(o.what)}
         undone = await self._store.corrected_events(log.controller, list(doubtful)) if doubtful else set()
         return [*corrections, *(doubtful[event] for event in sorted(undone))]
@@ -252,7 +254,7 @@ class Recording:
         """Fold this batch's answers, then COPY those of new subjects and put the others against what stands."""
         folded: dict[tuple[bytes, str, str], tuple[SubjectKey, Decided]] = {}
         for opened in events:
-            if opened.identifier is None:
+            if not resolved.is_somebodys(opened):
                 continue
             subject = resolved.of(opened)
             for answer in opened.decided:

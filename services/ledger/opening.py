@@ -68,6 +68,8 @@ class Opened:
     commitment: str = ""
     # Of a record that links: (nth, name) of each identifier that is weaker than its strongest.
     weaker: Sequence[tuple[int, bytes]] = ()
+    # The subject that a query process says it is about, where it names no identifier.
+    about: UUID | None = None
     # What only the ledger's own records state in their entry.
     erased: Mapping[str, int] | None = None
     follows: Mapping[str, Any] | None = None
@@ -254,6 +256,7 @@ class Opener:
                 what=what,
                 decided=decided_by(what, received_at, event),
                 weaker=linked_names(self._identifier_key(log), what, who),
+                about=_about(who, key.types),
             )
         except _SENSELESS:
             raise SealError(DeadLetterReason.PARTS_INVALID) from None
@@ -283,6 +286,17 @@ def read_ask(what: Mapping[str, Any]) -> tuple[UUID, str]:
     if ground not in GROUNDS:
         raise ValueError("not a ground of Art. 17(1)")
     return subject, ground
+
+
+def _about(who: Mapping[str, Any], types: frozenset[str]) -> UUID | None:
+    """The subject that `who` names by its id. Raises SealError unless its signer may ask for erasures: only a query
+    process knows subjects by their ids, and none may speak of one who it says is somebody else.
+    """
+    if "subject" not in who:
+        return None
+    if ERASED not in types or "identifiers" in who:
+        raise SealError(DeadLetterReason.PARTS_INVALID)
+    return UUID(who["subject"])
 
 
 @lru_cache(maxsize=64)

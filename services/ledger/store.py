@@ -77,6 +77,10 @@ class Store:
             row = await self._row("end_stalled_writers", application, seconds)
         return 0 if row is None else int(row["ended"])
 
+    async def places_of(self, controller: int, events: Sequence[bytes]) -> list[Row]:
+        """event, log, index of these events, in the order of their places."""
+        return await self._fetch("places_of", controller, list(events))
+
     async def known_events(self, controller: int, events: Sequence[bytes]) -> list[Row]:
         """event, log, index, content, received_at, subject of those already recorded."""
         return await self._fetch("known_events", controller, events)

@@ -38,6 +38,8 @@ class Resolved:
     """Subjects of one batch of one controller: by identifier name, and the stand-ins by log."""
 
     by_identifier: dict[bytes, SubjectKey] = field(default_factory=dict)
+    # Those that events name by their ids, and that are still there.
+    by_subject: dict[UUID, SubjectKey] = field(default_factory=dict)
     by_log: dict[int, SubjectKey] = field(default_factory=dict)
     # Rows packed for COPY.
     new_subjects: list[bytes] = field(default_factory=list)
@@ -45,9 +47,15 @@ class Resolved:
 
     def of(self, opened: Opened) -> SubjectKey:
         """The subject that an event belongs to."""
-        if opened.identifier is None:
-            return self.by_log[opened.log.log]
-        return self.by_identifier[opened.identifier]
+        if opened.identifier is not None:
+            return self.by_identifier[opened.identifier]
+        if opened.about is not None and opened.about in self.by_subject:
+            return self.by_subject[opened.about]
+        return self.by_log[opened.log.log]
+
+    def is_somebodys(self, opened: Opened) -> bool:
+        """Whether an event belongs to a person, not to its log's stand-in."""
+        return opened.identifier is not None or opened.about in self.by_subject
 
 
 def unwrap(keys: ControllerKeys, controller_name: str, row: Row) -> bytes:
@@ -58,7 +66,8 @@ def unwrap(keys: ControllerKeys, controller_name: str, row: Row) -> bytes:
 async def resolve(store: Store, keys: ControllerKeys, log: Log, events: Sequence[Opened]) -> Resolved:
     """Resolve the subjects of events of one controller (`log` is any log of it).
 
-    1. Look up known identifiers; 2. lock their subjects in id order; 3. make a subject and a key for each new one.
+    1. Look up known identifiers; 2. lock their subjects, and those that events name by id, in id order; 3. make a subject
+    and a key for each new one.
     Raises SubjectVanished.
     """
     controller = log.controller
@@ -68,13 +77,15 @@ async def resolve(store: Store, keys: ControllerKeys, log: Log, events: Sequence
     rows = await store.known_identifiers(controller, list(wanted)) if wanted else []
     subject_of: dict[bytes, UUID] = {row["identifier"]: row["subject"] for row in rows}
     stand_ins: dict[int, UUID] = {}
-    logs_without_subject = {opened.log.log for opened in events if opened.identifier is None}
-    for number in sorted(logs_without_subject):
+    for number in sorted({opened.log.log for opened in events if opened.identifier is None}):
         subject = await store.log_subject(controller, number)
         if subject is not None:
             stand_ins[number] = subject
-    locked = await _lock(store, keys, log, {*subject_of.values(), *stand_ins.values()})
-    resolved = Resolved()
+    about = {opened.about for opened in events if opened.about is not None}
+    locked = await _lock(store, keys, log, {*subject_of.values(), *stand_ins.values()}, about)
+    # Of somebody erased meanwhile the id leads nowhere any more, and the log's own key takes the place of theirs.
+    resolved = Resolved(by_subject={one: locked[one] for one in about & locked.keys()})
+    logs_without_subject = {opened.log.log for opened in events if not resolved.is_somebodys(opened)}
     maker = _Maker(keys, log, resolved)
     for identifier in wanted:
         known = subject_of.get(identifier)
@@ -85,18 +96,21 @@ async def resolve(store: Store, keys: ControllerKeys, log: Log, events: Sequence
     return resolved
 
 
-async def _lock(store: Store, keys: ControllerKeys, log: Log, subjects: set[UUID]) -> dict[UUID, SubjectKey]:
-    if not subjects:
+async def _lock(
+    store: Store, keys: ControllerKeys, log: Log, subjects: set[UUID], about: set[UUID]
+) -> dict[UUID, SubjectKey]:
+    """Lock `subjects`, and those of `about` who are there. Raises SubjectVanished."""
+    if not subjects and not about:
         return {}
     locked = {}
     wrapping_keys: dict[int, bytes] = {}
-    for row in await store.lock_subjects(log.controller, list(subjects)):
+    for row in await store.lock_subjects(log.controller, list(subjects | about)):
         epoch = row["key_epoch"]
         if epoch not in wrapping_keys:
             wrapping_keys[epoch] = keys.wrapping_key(log.controller_name, epoch)
         key = aes_key_unwrap(wrapping_keys[epoch], row["wrapped_key"])
         locked[row["subject"]] = SubjectKey(row["subject"].bytes, key, AESGCM(key), is_new=False)
-    if len(locked) != len(subjects):
+    if not subjects <= locked.keys():
         raise SubjectVanished
     return locked
 

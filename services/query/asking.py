@@ -31,6 +31,7 @@ from services.stream.waiting import Waiter, Waiting
 RETRY_AFTER_S: Final = 5
 
 _EPOCH_START: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_NOBODY: Final[Mapping[str, Any]] = {}
 _ID_DOMAIN: Final = b"sayso/asked/v1\n"
 _HALF: Final = 8
 
@@ -60,9 +61,12 @@ class Asking:
         members: Mapping[str, Any],
         context: Mapping[str, Any],
         wait_s: int,
+        *,
+        who: Mapping[str, Any] = _NOBODY,
     ) -> UUID:
         """Publish an event with `members` in its `what`; its id, after waiting until the ledger has passed it.
 
+        `who` says whose record it becomes: {"subject": id} of somebody known, or {"identifiers": [...]} as in events.
         Raises StreamAway when it did not become durable. 1. Look whether the ledger would take what we sign: asking is
         rare, so a registration or a sealing key is never remembered; 2. build the parts and seal them; 3. publish: a
         crash before this leaves nothing; 4. wait, if the caller wants to: whatever came of it stands in the database.
@@ -70,7 +74,7 @@ class Asking:
         await self.epochs.refresh(self.pool)
         epoch = self.epochs.current()
         event_id = new_event_id(self.event_id_key, caller.controller_name)
-        body = _body(str(event_id), place.site, event_type, members, context)
+        body = _body(str(event_id), place.site, event_type, members, context, who)
         message = Message(
             controller=caller.controller,
             log=place.log,
@@ -105,9 +109,14 @@ async def asking(address: str, topic: str, pool: Pool, epochs: Epochs, event_id_
 
 
 def _body(
-    event_id: str, site: str, event_type: str, members: Mapping[str, Any], context: Mapping[str, Any]
+    event_id: str,
+    site: str,
+    event_type: str,
+    members: Mapping[str, Any],
+    context: Mapping[str, Any],
+    who: Mapping[str, Any],
 ) -> SealedBody:
-    """The three parts as the ledger checks them; nobody is named in `who`."""
+    """The three parts as the ledger checks them."""
     now_us = time.time_ns() // 1000
     now = format_time(_EPOCH_START + timedelta(microseconds=now_us))
     what = {
@@ -121,8 +130,8 @@ def _body(
         "words": "unverified",
         **members,
     }
-    parts = Parts(b"{}", canonical_json(what), canonical_json(context))
-    return SealedBody(now_us, hashlib.sha256(parts.what + parts.context).digest(), parts)
+    parts = Parts(canonical_json(who), canonical_json(what), canonical_json(context))
+    return SealedBody(now_us, hashlib.sha256(parts.who + parts.what + parts.context).digest(), parts)
 
 
 def new_event_id(key: bytes, controller: str) -> UUID:

@@ -8,7 +8,9 @@ import hmac
 import re
 import time
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Annotated, Final, Literal, NamedTuple, get_args
+from uuid import UUID
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.routing import APIRoute
@@ -21,19 +23,20 @@ from services.capabilities import Capabilities
 from services.keys import secret_digest
 from services.query.store import Store
 
-Role = Literal["reader", "dpo", "auditor", "admin"]
+Role = Literal["site", "privacy", "dpo", "auditor", "admin"]
 ROLES: Final[tuple[Role, ...]] = get_args(Role)
 # No key has it: a browser that shows the capability of its own number, and sees that number's records alone.
-Visiting = Literal["visitor"]
+Speaking = Literal["subject"]
 
-# The least each role needs: a reader (a downstream system) the decision, an auditor also its circumstances. Only the
-# controller's own people see who it was; an admin makes keys, and could make a dpo's. A visitor sees all of their own.
-VISIBLE_PARTS: Final[dict[Role | Visiting, tuple[PartName, ...]]] = {
-    "reader": ("what",),
-    "auditor": ("what", "context"),
+# The least each role needs: a site's system the decision, a regulator also its circumstances. Only the controller's own
+# people who answer for it see who it was; an admin arranges keys and people, and sees nobody's records.
+VISIBLE_PARTS: Final[dict[Role | Speaking, tuple[PartName, ...]]] = {
+    "site": ("what",),
+    "privacy": PART_NAMES,
     "dpo": PART_NAMES,
-    "admin": PART_NAMES,
-    "visitor": PART_NAMES,
+    "auditor": ("what", "context"),
+    "admin": (),
+    "subject": PART_NAMES,
 }
 
 # How long a revoked key may still open routes (design, section 3, Keys).
@@ -43,13 +46,29 @@ _CAPABILITY = re.compile(r"[Bb]earer +(?P<token>cap_[0-9A-Za-z_-]{1,1024})")
 
 
 @dataclass(frozen=True, slots=True)
+class Grant:
+    """What a regulator was given to look at; None in a member means that it does not limit."""
+
+    grant: UUID
+    case_reference: str
+    subjects: frozenset[UUID] | None
+    purposes: frozenset[str] | None
+    records_from: datetime | None
+    records_until: datetime | None
+    confidential_until: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class Caller:
-    """A verified key: whose it is and what it opens. `key` is its public name without the secret; '' of a visitor."""
+    """Who asks, verified. `key` is a key's public name without the secret, "person:..." of somebody who signed in, and
+    '' of a visitor; two people never have the same. `grant` is a regulator's.
+    """
 
     controller: int
     controller_name: str
-    role: Role | Visiting
+    role: Role | Speaking
     key: str
+    grant: Grant | None = None
 
     @property
     def parts(self) -> tuple[PartName, ...]:
@@ -126,7 +145,7 @@ class Visitors:
         if row is None:
             self._sites.pop(site, None)
             return None
-        caller = Caller(row["controller"], row["controller_name"], "visitor", "")
+        caller = Caller(row["controller"], row["controller_name"], "subject", "")
         self._sites[site] = (now, caller, frozenset(row["origins"]))
         return self._sites[site][1:]
 
@@ -156,7 +175,7 @@ class Needs:
 class Visitor:
     """The dependency of a route that a visitor's own browser opens, for what is theirs."""
 
-    roles: tuple[Visiting, ...] = ("visitor",)
+    roles: tuple[Speaking, ...] = ("subject",)
 
     async def __call__(self, request: Request, _: Annotated[object, Depends(_DOCUMENTED_CAPABILITY)]) -> Myself:
         visitors: Visitors = request.state.visitors
@@ -172,13 +191,24 @@ class Public:
         return None
 
 
-ANY_ROLE: Final = Needs(*ROLES)
-# Names the person behind an identifier: not an auditor's to ask, who is given subject ids.
-KNOWS_IDENTIFIERS: Final = Needs("reader", "dpo", "admin")
+# "May I?": whoever works with consents, and a regulator within the grant.
+READS_STATE: Final = Needs("site", "privacy", "dpo", "auditor")
+# Names the person behind an identifier: not a regulator's to ask, who is given subject ids.
+KNOWS_IDENTIFIERS: Final = Needs("site", "privacy", "dpo")
 # Everything ever recorded of a person: a system that asks "may I?" has `status` for that.
-READS_HISTORY: Final = Needs("dpo", "auditor", "admin")
-# Acts for the controller: has a person erased, closes a docket, asks for what an erasure kept.
-ACTS: Final = Needs("dpo", "admin")
+READS_HISTORY: Final = Needs("privacy", "dpo", "auditor")
+# Acts for the controller: answers requests, has a person erased, publishes notices. Not the DPO's (GDPR Art. 38(6)).
+ACTS: Final = Needs("privacy")
+# What the controller's people did and do: those who act and the DPO who watches over it.
+SEES_ACTS: Final = Needs("privacy", "dpo")
+# The DPO's alone: grants, exports, the access log.
+OVERSEES: Final = Needs("dpo")
+# Keys, people, downstream systems, terms, rules: nobody's personal data.
+ARRANGES: Final = Needs("admin")
+# Reads what is arranged.
+SEES_ARRANGED: Final = Needs("privacy", "dpo", "admin")
+# A regulator, within the grant.
+REGULATES: Final = Needs("auditor")
 VISITOR: Final = Visitor()
 PUBLIC: Final = Public()
 

@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from schemas.record import format_time
 from services.http import read_model
-from services.query.auth import ANY_ROLE, KNOWS_IDENTIFIERS, PUBLIC, READS_HISTORY, Caller
+from services.query.auth import KNOWS_IDENTIFIERS, PUBLIC, READS_HISTORY, READS_STATE, Caller
 from services.query.bundles.routes import PDF, ZIP, bundle_response
 from services.query.decisions import describe
 from services.query.parameters import (
@@ -70,7 +70,7 @@ async def consents(
     request: Request,
     subject: UUID,
     moment: Annotated[MomentParameters, Query()],
-    caller: Annotated[Caller, Depends(ANY_ROLE)],
+    caller: Annotated[Caller, Depends(READS_STATE)],
 ) -> Response:
     """Every decision that stands, with the record that made it."""
     state = await request.state.subjects.state(caller, subject, moment.moment())
@@ -90,7 +90,7 @@ async def status(
     request: Request,
     subject: UUID,
     asked: Annotated[StatusParameters, Query()],
-    caller: Annotated[Caller, Depends(ANY_ROLE)],
+    caller: Annotated[Caller, Depends(READS_STATE)],
 ) -> Response:
     """Whether a consent to one purpose stands, with reasons."""
     state = await request.state.subjects.state(caller, subject, asked.moment())
@@ -127,7 +127,7 @@ async def proof(
     request: Request,
     event: UUID,
     asked: Annotated[ProofParameters, Query()],
-    caller: Annotated[Caller, Depends(ANY_ROLE)],
+    caller: Annotated[Caller, Depends(READS_STATE)],
 ) -> Response:
     """The proof of one event by Accept: JSON, a C2SP tlog-proof, a bundle with all that verifies it, or its report.
 
@@ -149,7 +149,7 @@ async def receipt(
     request: Request,
     event: UUID,
     asked: Annotated[ReceiptParameters, Query()],
-    caller: Annotated[Caller, Depends(ANY_ROLE)],
+    caller: Annotated[Caller, Depends(READS_STATE)],
 ) -> Response:
     """The receipt of a decision about consent, as a JWS (RFC 7515) or with its claims as JSON by Accept.
 

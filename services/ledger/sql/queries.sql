@@ -79,6 +79,12 @@ SELECT d.event, d.log, d.index, d.content, d.received_at,
 FROM dedupe d
 WHERE d.controller = $1 AND d.event = ANY ($2::bytea[]);
 
+-- places_of --
+-- Where events stand, in that order.
+SELECT event, log, index FROM dedupe
+WHERE controller = $1 AND event = ANY ($2::bytea[]) AND index IS NOT NULL
+ORDER BY log, index;
+
 -- known_identifiers --
 -- Which subject each identifier name belongs to.
 SELECT identifier, subject FROM identifiers WHERE controller = $1 AND identifier = ANY ($2::bytea[]);

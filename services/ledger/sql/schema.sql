@@ -55,8 +55,11 @@ CREATE TABLE logs (
     follows_root bytea CHECK (length(follows_root) = 32),
     -- A closed log takes no more records: a successor does.
     closed_at timestamptz,
+    -- consent: what sites post. access: who looked at personal data, one log a controller.
+    kind text NOT NULL DEFAULT 'consent' CHECK (kind IN ('consent', 'access')),
     PRIMARY KEY (controller, log)
 );
+CREATE UNIQUE INDEX logs_access_key ON logs (controller) WHERE kind = 'access' AND closed_at IS NULL;
 -- Names and origins are unique over all controllers because they stand in public addresses.
 CREATE UNIQUE INDEX logs_name_key ON logs (name);
 CREATE UNIQUE INDEX logs_origin_key ON logs (origin);
@@ -90,11 +93,21 @@ CREATE UNIQUE INDEX site_keys_site_key_key ON site_keys (site_key);
 CREATE TABLE access_keys (
     controller integer NOT NULL REFERENCES controllers,
     access_key text NOT NULL,
-    role text NOT NULL CHECK (role IN ('reader', 'dpo', 'auditor', 'admin')),
+    role text NOT NULL CHECK (role IN ('site', 'privacy', 'dpo', 'auditor', 'admin')),
     secret_sha256 bytea NOT NULL,
     created_at timestamptz NOT NULL DEFAULT now(),
     revoked_at timestamptz,
-    PRIMARY KEY (controller, access_key)
+    -- What it is for, in the controller's words.
+    label text,
+    expires_at timestamptz,
+    -- The key that this one takes the place of; both are in force for a while.
+    replaces text,
+    -- Of a key for machines: only subjects of these sites; NULL is every site.
+    sites integer[],
+    grant_id uuid,
+    PRIMARY KEY (controller, access_key),
+    CONSTRAINT access_keys_grant_check CHECK (
+        (role = 'auditor') = (grant_id IS NOT NULL) OR (role = 'auditor' AND revoked_at IS NOT NULL))
 );
 CREATE UNIQUE INDEX access_keys_access_key_key ON access_keys (access_key);
 
@@ -447,6 +460,345 @@ CREATE TABLE minimal_proofs (
 );
 CREATE INDEX minimal_proofs_identifier_idx ON minimal_proofs (controller, identifier);
 
+-- Rights: people and grants, requests, holds, downstream systems, retention, exports, figures --------------------------
+
+-- Somebody who signs in with the controller's OpenID provider.
+CREATE TABLE people (
+    controller integer NOT NULL REFERENCES controllers,
+    person uuid NOT NULL,
+    issuer text NOT NULL,
+    -- SHA-256 of the provider's name for the person (claim sub).
+    subject_sha256 bytea NOT NULL CHECK (length(subject_sha256) = 32),
+    -- As colleagues call them; the controller's own words.
+    name text NOT NULL,
+    role text NOT NULL CHECK (role IN ('privacy', 'dpo', 'auditor', 'admin')),
+    grant_id uuid,
+    added_at timestamptz NOT NULL DEFAULT now(),
+    removed_at timestamptz,
+    PRIMARY KEY (controller, person),
+    CHECK ((role = 'auditor') = (grant_id IS NOT NULL))
+);
+CREATE UNIQUE INDEX people_subject_key ON people (controller, issuer, subject_sha256) WHERE removed_at IS NULL;
+
+CREATE TABLE sessions (
+    controller integer NOT NULL,
+    -- SHA-256 of the cookie's value.
+    session bytea NOT NULL CHECK (length(session) = 32),
+    person uuid NOT NULL,
+    began_at timestamptz NOT NULL DEFAULT now(),
+    expires_at timestamptz NOT NULL,
+    ended_at timestamptz,
+    PRIMARY KEY (controller, session),
+    FOREIGN KEY (controller, person) REFERENCES people
+);
+CREATE UNIQUE INDEX sessions_session_key ON sessions (session);
+
+-- What a regulator may look at: of which case, whom, which purposes, from when, until when.
+CREATE TABLE grants (
+    controller integer NOT NULL REFERENCES controllers,
+    grant_id uuid NOT NULL,
+    case_reference text NOT NULL,
+    authority text NOT NULL,
+    -- NULL: everybody, every purpose.
+    subjects uuid[],
+    purposes text[],
+    -- Records that were received in this time; NULL is open.
+    records_from timestamptz,
+    records_until timestamptz,
+    begins_at timestamptz NOT NULL DEFAULT now(),
+    ends_at timestamptz NOT NULL,
+    -- Ordered: nobody but the DPO is told of it before.
+    confidential_until timestamptz,
+    made_by text NOT NULL,
+    made_at timestamptz NOT NULL DEFAULT now(),
+    revoked_at timestamptz,
+    revoked_by text,
+    PRIMARY KEY (controller, grant_id),
+    CHECK (ends_at > begins_at)
+);
+
+-- What the controller states about how it answers: time zone, holidays, promise, authority (schemas.terms). The latest counts.
+CREATE TABLE terms (
+    controller integer NOT NULL REFERENCES controllers,
+    stated_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    content bytea NOT NULL,
+    stated_by text NOT NULL,
+    PRIMARY KEY (controller, stated_at)
+);
+
+-- An act that needs two people: the one who asks, and another who decides, not before a time.
+CREATE TABLE approvals (
+    controller integer NOT NULL REFERENCES controllers,
+    approval uuid NOT NULL,
+    act text NOT NULL CHECK (act IN ('release-hold', 'mass-erasure')),
+    -- What it is about, as that act writes it (canonical JSON of ids); names nobody.
+    target bytea NOT NULL,
+    asked_by text NOT NULL,
+    reason text NOT NULL,
+    asked_at timestamptz NOT NULL DEFAULT now(),
+    not_before timestamptz NOT NULL DEFAULT now(),
+    decided_by text,
+    decided_at timestamptz,
+    verdict text CHECK (verdict IN ('approved', 'refused')),
+    -- Set when what was approved has been done.
+    done_at timestamptz,
+    PRIMARY KEY (controller, approval),
+    CHECK (decided_by IS DISTINCT FROM asked_by OR decided_by IS NULL),
+    CHECK ((decided_by IS NULL) = (verdict IS NULL) AND (decided_by IS NULL) = (decided_at IS NULL))
+);
+
+-- Requests, holds, restrictions: projections of their records, written by the ledger with them ----------------------------
+
+CREATE TABLE requests (
+    controller integer NOT NULL,
+    request uuid NOT NULL,
+    asked_for text NOT NULL CHECK (asked_for IN ('access', 'rectification', 'erasure', 'restriction', 'portability',
+        'objection', 'withdrawal')),
+    state text NOT NULL CHECK (state IN ('received', 'identity', 'paused', 'working', 'answered', 'refused', 'withdrawn')),
+    -- NULL while nobody knows whose it is, and after an erasure, when the docket's number stands instead.
+    subject uuid,
+    docket bigint,
+    site text NOT NULL,
+    -- The day on which it arrived, where the controller is.
+    received_on date NOT NULL,
+    received_at timestamptz NOT NULL,
+    due_on date NOT NULL,
+    is_extended boolean NOT NULL DEFAULT false,
+    paused_on date,
+    closed_at timestamptz,
+    -- How many steps it has; the next one has this number.
+    steps integer NOT NULL,
+    PRIMARY KEY (controller, request)
+);
+CREATE INDEX requests_subject_idx ON requests (controller, subject);
+CREATE INDEX requests_open_idx ON requests (controller, due_on) WHERE closed_at IS NULL;
+
+CREATE TABLE request_steps (
+    controller integer NOT NULL,
+    request uuid NOT NULL,
+    nth integer NOT NULL,
+    -- The dedupe name of the event, its type, and where its record stands.
+    event bytea NOT NULL CHECK (length(event) = 16),
+    type text NOT NULL,
+    at timestamptz NOT NULL,
+    due_on date,
+    log integer NOT NULL,
+    index bigint NOT NULL,
+    PRIMARY KEY (controller, request, nth)
+);
+
+CREATE TABLE holds (
+    controller integer NOT NULL,
+    hold uuid NOT NULL,
+    -- NULL: of everybody of the controller (a case that is not about one person).
+    subject uuid,
+    ground text NOT NULL CHECK (ground IN ('17(3)(b)', '17(3)(e)', '18(1)(c)', 'order')),
+    case_reference text NOT NULL,
+    grant_id uuid,
+    placed_at timestamptz NOT NULL,
+    review_on date NOT NULL,
+    expires_at timestamptz NOT NULL,
+    -- Whether the person may be told that there is one.
+    is_confidential boolean NOT NULL DEFAULT false,
+    reviewed_at timestamptz,
+    released_at timestamptz,
+    PRIMARY KEY (controller, hold)
+);
+CREATE INDEX holds_subject_idx ON holds (controller, subject) WHERE released_at IS NULL;
+
+-- An ask for an erasure that a hold stopped.
+CREATE TABLE held_erasures (
+    controller integer NOT NULL,
+    event bytea NOT NULL CHECK (length(event) = 16),
+    hold uuid NOT NULL,
+    held_at timestamptz NOT NULL,
+    PRIMARY KEY (controller, event)
+);
+
+-- Processing that is restricted (GDPR Art. 18) for a subject; purpose '' is every purpose.
+CREATE TABLE restrictions (
+    controller integer NOT NULL,
+    subject uuid NOT NULL,
+    purpose text NOT NULL DEFAULT '',
+    since timestamptz NOT NULL,
+    lifted_at timestamptz,
+    event bytea NOT NULL CHECK (length(event) = 16),
+    PRIMARY KEY (controller, subject, purpose, event)
+);
+
+-- What an erased person objected to, so that they are not approached again: HMAC-SHA256 of type and value under the
+-- controller's proof key, first 16 bytes.
+CREATE TABLE suppressed_objections (
+    controller integer NOT NULL,
+    identifier bytea NOT NULL CHECK (length(identifier) = 16),
+    purpose text NOT NULL,
+    legal_basis text NOT NULL,
+    objected_at timestamptz NOT NULL,
+    expires_at timestamptz NOT NULL,
+    PRIMARY KEY (controller, identifier, purpose, legal_basis)
+);
+
+-- Downstream systems -------------------------------------------------------------------------------------------------
+
+CREATE TABLE downstreams (
+    controller integer NOT NULL REFERENCES controllers,
+    system text NOT NULL CHECK (system ~ '^[a-z0-9][a-z0-9._-]{0,63}$'),
+    kind text NOT NULL CHECK (kind IN ('kafka', 'webhook', 'task')),
+    -- What it is told: triggers, records (changes of consent), notices (material changes).
+    tells text[] NOT NULL,
+    -- The services of the catalogue whose data it holds; empty is all.
+    services text[] NOT NULL DEFAULT '{}',
+    url text CHECK ((kind = 'webhook') = (url IS NOT NULL)),
+    -- The public key (JWK, canonical JSON) that triggers are sealed to; a task is read by the controller's own people.
+    sealed_to bytea CHECK (kind = 'task' OR sealed_to IS NOT NULL),
+    -- Which secret it knows: counted up when it is replaced.
+    secret_number integer NOT NULL DEFAULT 1,
+    -- What to do there, for a human.
+    instructions text,
+    answer_days integer NOT NULL DEFAULT 30 CHECK (answer_days BETWEEN 1 AND 365),
+    added_at timestamptz NOT NULL DEFAULT now(),
+    removed_at timestamptz,
+    PRIMARY KEY (controller, system)
+);
+
+CREATE TABLE triggers (
+    controller integer NOT NULL,
+    trigger uuid NOT NULL,
+    -- The erasure whose docket holds what finds the person; NULL where the subject lives on (a withdrawal, a restriction).
+    docket bigint,
+    subject uuid,
+    system text NOT NULL,
+    action text NOT NULL CHECK (action IN ('erase', 'anonymise', 'restrict')),
+    -- '' is everything there.
+    purpose text NOT NULL DEFAULT '',
+    -- What caused it, once: an erasure's number, a withdrawal's or a request's event.
+    cause text NOT NULL,
+    -- A JWE to the downstream with what it needs to find the person; NULL for a task, and once it has answered.
+    sealed bytea,
+    made_at timestamptz NOT NULL,
+    due_at timestamptz NOT NULL,
+    sent_at timestamptz,
+    answered_at timestamptz,
+    outcome text CHECK (outcome IN ('done', 'not_feasible', 'refused', 'overdue')),
+    reason text,
+    PRIMARY KEY (controller, trigger),
+    CHECK ((answered_at IS NULL) = (outcome IS NULL))
+);
+-- The same trigger twice does no harm.
+CREATE UNIQUE INDEX triggers_cause_key ON triggers (controller, cause, system, action, purpose);
+CREATE INDEX triggers_open_idx ON triggers (controller, due_at) WHERE answered_at IS NULL;
+CREATE INDEX triggers_docket_idx ON triggers (controller, docket);
+CREATE INDEX triggers_subject_idx ON triggers (controller, subject) WHERE subject IS NOT NULL;
+
+-- What is to be posted or published to a downstream system, until it was taken or given up.
+CREATE TABLE deliveries (
+    controller integer NOT NULL,
+    delivery uuid NOT NULL,
+    system text NOT NULL,
+    kind text NOT NULL CHECK (kind IN ('trigger', 'records', 'notice')),
+    trigger uuid,
+    -- The body; of a trigger it is made of the trigger's own row when it is sent.
+    body bytea CHECK ((kind = 'trigger') = (body IS NULL)),
+    made_at timestamptz NOT NULL,
+    attempts integer NOT NULL DEFAULT 0,
+    next_at timestamptz NOT NULL,
+    last_status integer,
+    delivered_at timestamptz,
+    -- Given up: a dead letter, to be sent again by hand.
+    dead_at timestamptz,
+    PRIMARY KEY (controller, delivery)
+);
+CREATE INDEX deliveries_due_idx ON deliveries (next_at) WHERE delivered_at IS NULL AND dead_at IS NULL;
+CREATE INDEX deliveries_trigger_idx ON deliveries (controller, trigger);
+
+-- How far a downstream system has been told of a log's records.
+CREATE TABLE feeds (
+    controller integer NOT NULL,
+    system text NOT NULL,
+    log integer NOT NULL,
+    next_index bigint NOT NULL,
+    PRIMARY KEY (controller, system, log)
+);
+
+-- Retention ----------------------------------------------------------------------------------------------------------
+
+CREATE TABLE retention_rules (
+    controller integer NOT NULL REFERENCES controllers,
+    rule text NOT NULL CHECK (rule ~ '^[a-z0-9][a-z0-9._-]{0,63}$'),
+    stated_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    -- Canonical JSON (schemas.retention); NULL ends the rule. The latest counts.
+    content bytea,
+    stated_by text NOT NULL,
+    PRIMARY KEY (controller, rule, stated_at)
+);
+
+CREATE TABLE retention_runs (
+    controller integer NOT NULL,
+    run uuid NOT NULL,
+    asked_by text NOT NULL,
+    asked_at timestamptz NOT NULL DEFAULT now(),
+    -- Rules are read as they stood then.
+    as_of timestamptz NOT NULL,
+    finished_at timestamptz,
+    -- Parts deleted, by rule and part; canonical JSON.
+    counts bytea,
+    PRIMARY KEY (controller, run)
+);
+
+-- A withdrawal or deletion that a rule will act on when its grace period ends.
+CREATE TABLE due_erasures (
+    controller integer NOT NULL,
+    -- The dedupe name of the event that began the period.
+    event bytea NOT NULL CHECK (length(event) = 16),
+    rule text NOT NULL,
+    subject uuid NOT NULL,
+    purpose text NOT NULL DEFAULT '',
+    due_at timestamptz NOT NULL,
+    PRIMARY KEY (controller, event, rule, purpose)
+);
+CREATE INDEX due_erasures_due_idx ON due_erasures (due_at);
+CREATE INDEX due_erasures_subject_idx ON due_erasures (controller, subject);
+
+-- Exports ------------------------------------------------------------------------------------------------------------
+
+CREATE TABLE exports (
+    controller integer NOT NULL REFERENCES controllers,
+    export uuid NOT NULL,
+    -- What is asked for (schemas.exports), canonical JSON; names nobody but by subject id.
+    content bytea NOT NULL,
+    asked_by text NOT NULL,
+    asked_at timestamptz NOT NULL DEFAULT now(),
+    state text NOT NULL CHECK (state IN ('waiting', 'running', 'done', 'cancelled', 'failed', 'expired')),
+    -- The process at work, and when it last said so: another takes over when it is silent.
+    worker uuid,
+    heartbeat_at timestamptz,
+    -- Where to go on: canonical JSON, written with each file that is complete.
+    progress bytea,
+    records bigint NOT NULL DEFAULT 0,
+    records_of bigint,
+    finished_at timestamptz,
+    expires_at timestamptz NOT NULL,
+    failure text,
+    PRIMARY KEY (controller, export)
+);
+CREATE INDEX exports_unfinished_idx ON exports (controller) WHERE state IN ('waiting', 'running');
+
+-- Figures ------------------------------------------------------------------------------------------------------------
+
+-- Counts of acts by day (UTC, of received_at); nobody can be found in them, and no erasure touches them.
+CREATE TABLE figures (
+    controller integer NOT NULL,
+    day date NOT NULL,
+    site text NOT NULL,
+    purpose text NOT NULL,
+    -- The notice's hash in hex, '' where none was named.
+    notice text NOT NULL,
+    language text NOT NULL,
+    act text NOT NULL CHECK (act IN ('shown', 'granted', 'denied', 'withdrawn', 'objected', 'not_objected', 'told')),
+    count bigint NOT NULL,
+    PRIMARY KEY (controller, day, site, purpose, notice, language, act)
+);
+
 -- Streams ----------------------------------------------------------------------------------------------------------
 
 CREATE TABLE positions (
@@ -552,11 +904,12 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public AS $$
 $$;
 
 CREATE FUNCTION find_access_key(wanted text)
-RETURNS TABLE (controller integer, controller_name text, role text, secret_sha256 bytea)
+RETURNS TABLE (controller integer, controller_name text, role text, secret_sha256 bytea, expires_at timestamptz,
+               sites integer[], grant_id uuid)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public AS $$
-    SELECT k.controller, c.name, k.role, k.secret_sha256
+    SELECT k.controller, c.name, k.role, k.secret_sha256, k.expires_at, k.sites, k.grant_id
     FROM access_keys k JOIN controllers c ON c.controller = k.controller
-    WHERE k.access_key = wanted AND k.revoked_at IS NULL
+    WHERE k.access_key = wanted AND k.revoked_at IS NULL AND c.erased_at IS NULL
 $$;
 
 CREATE FUNCTION find_log(wanted text)
@@ -618,6 +971,41 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public AS $$
     WHERE NOT EXISTS (SELECT FROM erasures e WHERE e.controller = c.controller AND e.number = line.number)
 $$;
 
+CREATE FUNCTION find_session(wanted bytea)
+RETURNS TABLE (controller integer, controller_name text, person uuid, role text, expires_at timestamptz, grant_id uuid)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public AS $$
+    SELECT s.controller, c.name, s.person, p.role, s.expires_at, p.grant_id
+    FROM sessions s
+    JOIN people p ON p.controller = s.controller AND p.person = s.person
+    JOIN controllers c ON c.controller = s.controller
+    WHERE s.session = wanted AND s.ended_at IS NULL AND p.removed_at IS NULL AND c.erased_at IS NULL
+$$;
+
+CREATE FUNCTION find_controller(wanted text) RETURNS integer
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public AS $$
+    SELECT c.controller FROM controllers c WHERE c.name = wanted AND c.erased_at IS NULL
+$$;
+
+-- A downstream system answers with a trigger's id; the signature is checked under its controller's key.
+CREATE FUNCTION find_trigger(wanted uuid)
+RETURNS TABLE (controller integer, controller_name text, system text, secret_number integer)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public AS $$
+    SELECT t.controller, c.name, t.system, d.secret_number
+    FROM triggers t
+    JOIN controllers c ON c.controller = t.controller
+    JOIN downstreams d ON d.controller = t.controller AND d.system = t.system
+    WHERE t.trigger = wanted AND c.erased_at IS NULL
+$$;
+
+-- Work for the exporting processes, whose controllers are not known before.
+CREATE FUNCTION waiting_exports(silent_since timestamptz)
+RETURNS TABLE (controller integer, controller_name text, export uuid)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public AS $$
+    SELECT e.controller, c.name, e.export
+    FROM exports e JOIN controllers c ON c.controller = e.controller
+    WHERE (e.state = 'waiting' OR (e.state = 'running' AND e.heartbeat_at < silent_since)) AND c.erased_at IS NULL
+    ORDER BY e.asked_at
+$$;
 -- Grants -------------------------------------------------------------------------------------------------------------
 
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA public FROM PUBLIC;
@@ -683,6 +1071,35 @@ GRANT INSERT ON notices, notice_matches, catalogue_services, compliance_steps TO
 GRANT EXECUTE ON FUNCTION find_site(text) TO sayso_query;
 GRANT EXECUTE ON FUNCTION find_site_place(text) TO sayso_ingest, sayso_query;
 
+GRANT EXECUTE ON FUNCTION find_session(bytea), find_controller(text), find_trigger(uuid),
+    waiting_exports(timestamptz) TO sayso_query;
+
+GRANT SELECT ON people, sessions, grants, terms, approvals, requests, request_steps, holds, held_erasures, restrictions,
+    suppressed_objections, downstreams, triggers, deliveries, feeds, retention_rules, retention_runs, due_erasures, exports,
+    figures TO sayso_ledger, sayso_query;
+GRANT INSERT ON requests, request_steps, holds, held_erasures, restrictions, suppressed_objections, triggers, deliveries,
+    feeds, retention_runs, due_erasures, figures TO sayso_ledger;
+GRANT UPDATE ON requests, holds, restrictions, suppressed_objections, triggers, deliveries, feeds, retention_runs, figures,
+    approvals TO sayso_ledger;
+GRANT DELETE ON requests, request_steps, holds, held_erasures, restrictions, suppressed_objections, triggers, deliveries,
+    feeds, due_erasures, people, sessions, exports, grants, approvals TO sayso_ledger;
+-- Retention clears parts one by one, leaving their digests.
+GRANT UPDATE (who, what, context, who_digest, what_digest, context_digest) ON payloads TO sayso_ledger;
+
+-- Query keeps the controller's own arrangements; nobody's personal data but its own people's names.
+GRANT SELECT, INSERT ON access_keys TO sayso_query;
+GRANT UPDATE (revoked_at, expires_at, label) ON access_keys TO sayso_query;
+GRANT INSERT ON people, sessions, grants, terms, approvals, downstreams, retention_rules, retention_runs, exports
+    TO sayso_query;
+GRANT UPDATE (removed_at, name, role) ON people TO sayso_query;
+GRANT UPDATE (ended_at) ON sessions TO sayso_query;
+GRANT DELETE ON sessions TO sayso_query;
+GRANT UPDATE (revoked_at, revoked_by) ON grants TO sayso_query;
+GRANT UPDATE (decided_by, decided_at, verdict, done_at) ON approvals TO sayso_query;
+GRANT UPDATE ON downstreams TO sayso_query;
+GRANT UPDATE (next_at, dead_at) ON deliveries TO sayso_query;
+GRANT UPDATE ON exports TO sayso_query;
+
 -- Row-level security: an unset controller sees nothing -----------------------------------------------------------------
 
 CREATE FUNCTION current_controller() RETURNS integer
@@ -699,10 +1116,33 @@ BEGIN
         'notice_matches', 'records', 'tiles', 'checkpoints', 'subjects', 'identifiers', 'payloads', 'dedupe',
         'consent_state', 'inbox', 'dead_letters', 'outbox', 'log_keys', 'cosignatures', 'timestamps',
         'timestamp_wishes', 'erasures', 'erased_parts', 'tombstones', 'dockets', 'minimal_proof_rules',
-        'minimal_proofs', 'links', 'corrections', 'catalogue_services', 'compliance_steps']
+        'minimal_proofs', 'links', 'corrections', 'catalogue_services', 'compliance_steps', 'people', 'sessions', 'grants',
+        'terms', 'approvals', 'requests', 'request_steps', 'holds', 'held_erasures', 'restrictions',
+        'suppressed_objections', 'downstreams', 'triggers', 'deliveries', 'feeds', 'retention_rules', 'retention_runs',
+        'due_erasures', 'exports', 'figures']
     LOOP
         EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', walled);
         EXECUTE format('CREATE POLICY one_controller ON %I USING (controller = current_controller())', walled);
+    END LOOP;
+END
+$$;
+
+-- A regulator sees the subjects of the grant alone; unset, the controller's own people see everybody of the controller.
+CREATE FUNCTION is_in_scope(wanted uuid) RETURNS boolean
+LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog AS $$
+    SELECT coalesce(current_setting('sayso.subjects', true), '') = ''
+        OR wanted = ANY (current_setting('sayso.subjects', true)::uuid[])
+$$;
+REVOKE ALL ON FUNCTION is_in_scope(uuid) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION is_in_scope(uuid) TO sayso_ingest, sayso_query;
+
+DO $$
+DECLARE
+    walled text;
+BEGIN
+    FOREACH walled IN ARRAY ARRAY['subjects', 'identifiers', 'payloads', 'consent_state', 'requests', 'restrictions']
+    LOOP
+        EXECUTE format('CREATE POLICY in_scope ON %I AS RESTRICTIVE USING (is_in_scope(subject))', walled);
     END LOOP;
 END
 $$;

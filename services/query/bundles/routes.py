@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Query, Request
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from services.query.auth import ACTS, READS_HISTORY, Caller
+from services.query.auth import READS_HISTORY, SEES_ACTS, Caller
 from services.query.bundles.bundles import Made
 from services.query.parameters import BundleParameters, preferred
 
@@ -51,7 +51,7 @@ async def subject_proof(
 
 
 @bundles.get("/v1/erasures/{erasure}/certificate", responses={200: _RESPONSE})
-async def certificate(request: Request, erasure: UUID, caller: Annotated[Caller, Depends(ACTS)]) -> Response:
+async def certificate(request: Request, erasure: UUID, caller: Annotated[Caller, Depends(SEES_ACTS)]) -> Response:
     """The certificate of an erasure: what each log declares deleted, with its proof, as one bundle or its report."""
     media_type = _wanted(request)
     made = await request.state.bundles.erasure(caller, erasure)

@@ -13,7 +13,7 @@ from schemas.canonical import read_strict
 from schemas.errors import InvalidParameter
 from schemas.events import Name, Text
 from services.http import read_body, read_model
-from services.query.auth import ACTS, Caller
+from services.query.auth import ACTS, SEES_ACTS, Caller
 from services.query.catalogue.own_catalogue import OwnCatalogue
 
 JSON: Final = "application/json"
@@ -51,13 +51,13 @@ _STEP_BODY: Final = {"requestBody": {"required": True, "content": {JSON: {"schem
 
 
 @catalogue.get("")
-async def view(request: Request, caller: Annotated[Caller, Depends(ACTS)]) -> Response:
+async def view(request: Request, caller: Annotated[Caller, Depends(SEES_ACTS)]) -> Response:
     """The catalogue as it holds for the controller: ours, its overrides, and services of its own."""
     return _json(await _own(request).view(caller))
 
 
 @catalogue.get("/steps")
-async def steps(request: Request, caller: Annotated[Caller, Depends(ACTS)]) -> Response:
+async def steps(request: Request, caller: Annotated[Caller, Depends(SEES_ACTS)]) -> Response:
     """The compliance steps of the services used: missing, done, or due again a year after they were done."""
     return _json(await _own(request).steps(caller))
 

@@ -14,7 +14,7 @@ from starlette.responses import Response
 
 from schemas.canonical import INTEGER_MAX
 from services.http import read_model
-from services.query.auth import ACTS, Caller
+from services.query.auth import ACTS, SEES_ACTS, Caller
 from services.query.parameters import ErasureBody, LookupBody, ReleaseBody
 from services.stream.waiting import preferred_wait
 
@@ -57,7 +57,7 @@ async def erase(request: Request, subject: UUID, caller: Annotated[Caller, Depen
 
 
 @erasures.get("/v1/erasures/{erasure}")
-async def standing(request: Request, erasure: UUID, caller: Annotated[Caller, Depends(ACTS)]) -> Response:
+async def standing(request: Request, erasure: UUID, caller: Annotated[Caller, Depends(SEES_ACTS)]) -> Response:
     """What became of an ask: its state, the counts of each log, the docket, and what a rule kept."""
     return _json(await request.state.erasures.of_event(caller, erasure))
 
@@ -71,14 +71,14 @@ async def close_docket(request: Request, number: Number, caller: Annotated[Calle
 
 
 @minimal_proofs.post("/v1/minimal-proofs/search", openapi_extra=_SEARCH_BODY)
-async def search(request: Request, caller: Annotated[Caller, Depends(ACTS)]) -> Response:
+async def search(request: Request, caller: Annotated[Caller, Depends(SEES_ACTS)]) -> Response:
     """What a written rule kept of the person behind an identifier: where it stands and until when, not what it says."""
     body = await read_model(request, LookupBody)
     return _json({"minimal_proofs": await request.state.minimal_proofs.search(caller, body.identifier)})
 
 
 @minimal_proofs.post("/v1/minimal-proofs/{log}/{index}/release", openapi_extra=_RELEASE_BODY)
-async def release(request: Request, log: str, index: Number, caller: Annotated[Caller, Depends(ACTS)]) -> Response:
+async def release(request: Request, log: str, index: Number, caller: Annotated[Caller, Depends(SEES_ACTS)]) -> Response:
     """The first of two people asks, with a reason (202); the second, with another key, releases: the proof (200)."""
     body = await read_model(request, ReleaseBody)
     proof = await request.state.minimal_proofs.release(caller, log, index, body.reason)

@@ -11,7 +11,7 @@ from schemas.canonical import read_strict
 from schemas.events import Name, Sha256
 from schemas.notice_making import NoticeSource, read_source
 from services.http import read_body, read_model
-from services.query.auth import ACTS, READS_HISTORY, Caller
+from services.query.auth import ACTS, READS_HISTORY, SEES_ACTS, Caller
 
 JSON: Final = "application/json"
 
@@ -48,7 +48,7 @@ async def published(request: Request, site: SiteName, caller: Annotated[Caller, 
 
 
 @notices.post("/v1/notice-matches", status_code=204, openapi_extra=_body_of(MatchBody))
-async def match(request: Request, caller: Annotated[Caller, Depends(ACTS)]) -> Response:
+async def match(request: Request, caller: Annotated[Caller, Depends(SEES_ACTS)]) -> Response:
     """State that words seen on a page are those of a published notice; consents under that hash count from then on."""
     body = await read_model(request, MatchBody)
     await request.state.notices.match(caller, bytes.fromhex(body.shown), bytes.fromhex(body.notice))

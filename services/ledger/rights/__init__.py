@@ -1,0 +1,1 @@
+"""What records other than consents change: requests, holds, restrictions, accounts. One projector a kind of event."""
