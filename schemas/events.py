@@ -28,6 +28,7 @@ EventType = Literal[
     "notice.told",
     "account.deleted",
     "account.restored",
+    "age.stated",
     "request.received",
     "request.identity",
     "request.verified",
@@ -72,6 +73,7 @@ SERVER_TYPES: Final[frozenset[str]] = BROWSER_TYPES | {
     "consent.invalidated",
     "account.deleted",
     "account.restored",
+    "age.stated",
     "notice.told",
     "request.received",
     "correction",
@@ -83,7 +85,6 @@ QUERY_TYPES: Final[frozenset[str]] = frozenset(
     {
         "consent.withdrawn",
         "correction",
-        "notice.changed",
         "notice.told",
         "request.received",
         "request.identity",
@@ -126,6 +127,7 @@ _CLASS_OF_PREFIX: Final[dict[str, EntryClass]] = {
     "access": "access",
     "identity": "system",
     "account": "system",
+    "age": "system",
     "log": "system",
 }
 
@@ -303,11 +305,30 @@ class Guardian(_Closed):
 Right = Literal["access", "rectification", "erasure", "restriction", "portability", "objection", "withdrawal"]
 
 
+class Age(_Closed):
+    """Whether somebody is old enough to agree alone (schemas.ages): over or under, nothing else; unknown is absent."""
+
+    over: bool
+
+
+class Told(_Closed):
+    """How somebody was told of a notice that changed."""
+
+    channel: Literal["email", "banner", "app", "post", "other"]
+
+
+Channel = Literal["email", "form", "phone", "post", "in_person", "other"]
+
+
 class Request(_Closed):
     """A data-subject request as it came in (GDPR Art. 15 to 21)."""
 
     right: Right
-    channel: Literal["email", "form", "phone", "post", "in_person", "other"] | None = None
+    # Somebody reports that a child's data is here (GDPR Art. 8 and 17(1)(f)); it is not the child who asks.
+    about: Literal["child"] | None = None
+    channel: Channel | None = None
+    # The number of a receipt (the event that it is of): finds a visitor whom nothing else names (Art. 11(2)).
+    receipt: Uuid | None = None
 
 
 class Link(_Closed):
@@ -340,6 +361,8 @@ class EventData(_Closed):
     actor: Actor | None = None
     double_opt_in: DoubleOptIn | None = None
     guardian: Guardian | None = None
+    age: Age | None = None
+    told: Told | None = None
     request: Request | None = None
     supersedes: Uuid | None = None
     link: Link | None = None
@@ -377,6 +400,12 @@ class Event(_Closed):
             raise ValueError("contradiction")
         if self.type == "request.received" and data.request is None:
             raise ValueError("contradiction")
+        if self.type in _NAMING_TYPES and data.subject is None:
+            raise ValueError("contradiction")
+        if (self.type == "age.stated" and data.age is None) or (self.type == "notice.told" and data.notice is None):
+            raise ValueError("contradiction")
+        if data.actor is not None and data.actor.entity == "guardian" and data.guardian is None:
+            raise ValueError("contradiction")
         if self.type == "correction" and (
             data.supersedes is None or data.subject is None or data.decisions is not None
         ):
@@ -386,6 +415,8 @@ class Event(_Closed):
 
 # Types that need decisions, and those among them that end or withhold consent and so may not hold a grant.
 _ENDING_TYPES: Final = frozenset({"consent.refused", "consent.withdrawn", "consent.expired", "consent.invalidated"})
+# Types that say something of somebody, and nothing without naming them.
+_NAMING_TYPES: Final = frozenset({"account.deleted", "account.restored", "age.stated", "notice.told"})
 _DECIDING_TYPES: Final = _ENDING_TYPES | {"consent.given", "consent.renewed", "consent.observed"}
 
 # Attributes that change between retries of one event and are not part of its content (W3C Trace Context).

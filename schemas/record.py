@@ -59,6 +59,8 @@ class Reception:
     marks: Sequence[Mark]
     # Circumstances that ingest itself saw or worked out; they stand before what the page says of the same.
     context: Mapping[str, Any] = field(default_factory=dict)
+    # The age that its notice and its country ask for, where the event says over or under (schemas.ages).
+    minimum_age: int | None = None
 
 
 def format_time(moment: datetime) -> str:
@@ -81,6 +83,7 @@ _WHAT_MEMBERS: Final = (
     "supersedes",
     "link",
     "removal",
+    "told",
 )
 
 
@@ -110,6 +113,13 @@ def parts_of(event: Mapping[str, Any], reception: Reception) -> Parts:
     for member in _WHAT_MEMBERS:
         if member in data:
             what[member] = data[member]
+    if "age" in data:
+        what["age"] = (
+            {**data["age"]} if reception.minimum_age is None else {**data["age"], "minimum": reception.minimum_age}
+        )
+    if "guardian" in data and "authorised_at" in data["guardian"]:
+        # That there was one is part of the decision; who it was is not.
+        what["guardian_authorised_at"] = data["guardian"]["authorised_at"]
     context: dict[str, Any] = dict(data.get("context", ()))
     if "notice" in data:
         notice = dict(data["notice"])

@@ -16,8 +16,17 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 # visitor: speak for a browser's number. confirm: say yes to what was asked by e-mail. unsubscribe: end it by one click.
-Kind = Literal["visitor", "confirm", "unsubscribe"]
-PREFIXES: Final[dict[Kind, str]] = {"visitor": "cap_", "confirm": "cf_", "unsubscribe": "us_"}
+# invite: become one of a controller's people. sign-in: what a browser keeps while its person is at the OpenID provider.
+# export: fetch the files of an export.
+Kind = Literal["visitor", "confirm", "unsubscribe", "invite", "sign-in", "export"]
+PREFIXES: Final[dict[Kind, str]] = {
+    "visitor": "cap_",
+    "confirm": "cf_",
+    "unsubscribe": "us_",
+    "invite": "iv_",
+    "sign-in": "si_",
+    "export": "ex_",
+}
 VISITOR_LIFE_S: Final = 400 * 24 * 3600
 
 _NONCE_BYTES: Final = 12
@@ -31,7 +40,7 @@ class Capabilities:
         self._ciphers = {kind: AESGCM(_key(secret, kind)) for kind in PREFIXES}
 
     def seal(self, kind: Kind, claims: dict[str, Any]) -> str:
-        """A token. `claims` are plain JSON and hold "site" and "exp" (the first second since 1970 that is too late)."""
+        """A token. `claims` are plain JSON and hold "exp" (the first second since 1970 that is too late)."""
         nonce = os.urandom(_NONCE_BYTES)
         sealed = self._ciphers[kind].encrypt(nonce, orjson.dumps(claims), None)
         return PREFIXES[kind] + _encode(nonce + sealed)

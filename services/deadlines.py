@@ -1,7 +1,7 @@
 """When a request must be answered (GDPR Art. 12(3)), counted as Regulation (EEC, Euratom) No 1182/71, Art. 3 counts.
 
-Pure. Query states the date with each step, the ledger for a request that a site's server posted. Invariant: nothing moves
-the controller's own promise but days on which the clock stood still; the earlier of law and promise counts.
+Pure. Query states the date with each step, the ledger for a request that a site's server posted. Invariant: nothing
+moves the controller's own promise but days on which the clock stood still; the earlier of law and promise counts.
 """
 
 from collections.abc import Sequence
@@ -72,9 +72,9 @@ def has_holidays(country: str, subdivision: str | None) -> bool:
 def law_ends(received_on: date, counting: Counting, *, is_extended: bool = False, paused_days: int = 0) -> date:
     """The last day of the law's period.
 
-    1. The day of receipt does not count (Art. 3(1)); the period ends on the day of the same number in its last month, or
-    on that month's last day if there is none (Art. 3(2)(c)); 2. days on which the clock stood still are added; 3. a last
-    day that is no working day gives way to the next one (Art. 3(4)): once, and at the end.
+    1. The day of receipt does not count (Art. 3(1)); the period ends on the day of the same number in its last month,
+    or on that month's last day if there is none (Art. 3(2)(c)); 2. days on which the clock stood still are added; 3. a
+    last day that is no working day gives way to the next one (Art. 3(4)): once, and at the end.
     """
     day = _same_day(received_on, EXTENDED_MONTHS if is_extended else ORDINARY_MONTHS)
     day += paused_days * _DAY

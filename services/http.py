@@ -78,10 +78,12 @@ def create_service_app(
     registry: CollectorRegistry,
     probes: Mapping[str, Probe],
     remarks: Mapping[str, Probe] | None = None,
+    long_bodies: Mapping[str, int] | None = None,
 ) -> FastAPI:
     """A FastAPI app with problems, health, metrics and headers. Its own telemetry is off: it would record payloads.
 
-    A probe that finds something missing makes the process not ready; a remark is only shown.
+    A probe that finds something missing makes the process not ready; a remark is only shown. `long_bodies`: by path the
+    bytes that it takes at most, for routes that read their bodies piece by piece.
     """
     app = FastAPI(
         title=title,
@@ -96,7 +98,7 @@ def create_service_app(
         },
         redoc_url=None,
     )
-    app.add_middleware(Edge)
+    app.add_middleware(Edge, long_bodies=long_bodies or {})
     app.add_exception_handler(Problem, _answer_problem)
     app.add_exception_handler(RequestValidationError, _answer_invalid)
     app.add_exception_handler(HTTPException, _answer_http)
@@ -237,13 +239,15 @@ def blank_problem(status: int, headers: Mapping[str, str] | None = None, **membe
 class Edge:
     """Around every route: names the request, limits its body, sets headers, turns the unforeseen into a 500."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, long_bodies: Mapping[str, int]) -> None:
         self._app = app
+        self._long_bodies = long_bodies
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        limit = self._long_bodies.get(scope["path"], BODY_BYTES_MAX)
         request_id = os.urandom(8).hex()
         started = False
         received = 0
@@ -252,7 +256,7 @@ class Edge:
             nonlocal received
             message = await receive()
             received += len(message.get("body", b""))
-            if received > BODY_BYTES_MAX:
+            if received > limit:
                 # FastAPI passes this one on while it reads a body; any other error it would answer with its own 400.
                 raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
             return message
@@ -269,7 +273,7 @@ class Edge:
                     headers.setdefault(name, value)
             await send(message)
 
-        if _states_more(Headers(scope=scope).get("content-length"), BODY_BYTES_MAX):
+        if _states_more(Headers(scope=scope).get("content-length"), limit):
             await problem_response(BodyTooLarge())(scope, receive, send_with_headers)
             return
         try:

@@ -86,6 +86,7 @@ _FRAMES_MAX: Final = 12
 # Labels that metrics may carry: few values each, none of them a person's.
 METRIC_LABELS: Final[frozenset[str]] = frozenset(
     {
+        "act",
         "authority",
         "controller",
         "language",

@@ -4,11 +4,12 @@ SQL lives in .sql files as named queries (`-- name --`, a line of purpose, the s
 """
 
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+from uuid import UUID
 
 import asyncpg
 
@@ -108,9 +109,18 @@ async def check_durability(connection: Connection) -> None:
 
 @asynccontextmanager
 async def controller_transaction(
-    pool: Pool, controller: int, *, readonly: bool = True
+    pool: Pool, controller: int, *, subjects: Collection[UUID] | None = None, readonly: bool = True
 ) -> AsyncIterator[PooledConnection]:
-    """A transaction that sees one controller only (row-level security); the wall nothing crosses."""
+    """A transaction that sees one controller only (row-level security); the wall nothing crosses.
+
+    With `subjects`, the second wall stands too: of what is personal only what is theirs, and of nobody if there is none.
+    """
+    # '' is no wall; none at all is the empty array, behind which nobody is.
+    scope = "" if subjects is None else "{" + ",".join(str(subject) for subject in subjects) + "}"
     async with pool.acquire() as connection, connection.transaction(readonly=readonly):
-        await connection.execute("SELECT set_config('sayso.controller', $1, true)", str(controller))
+        await connection.execute(
+            "SELECT set_config('sayso.controller', $1, true), set_config('sayso.subjects', $2, true)",
+            str(controller),
+            scope,
+        )
         yield connection

@@ -9,9 +9,10 @@ from typing import Any, NamedTuple, TypeVar
 
 from schemas.catalogue import services as catalogue
 from schemas.events import Language
+from schemas.notice_making.changes import changes_since
 from schemas.notice_making.rendering import render
-from schemas.notice_making.source import ChangeKind, NoticeSource, NoticeWords, PurposeWords, SourcePurpose
-from schemas.notices import NoticeContent, NoticePurpose, notice_bytes
+from schemas.notice_making.source import ChangeKind, NoticeSource, NoticeWords, PurposeWords
+from schemas.notices import NoticeContent, notice_bytes
 
 
 class Made(NamedTuple):
@@ -32,7 +33,9 @@ def make_notices(source: NoticeSource, published: Sequence[NoticeContent]) -> li
     those of the fallback language where there are none; 4. render, and freeze. Raises InvalidValue.
     """
     before = _version_before(source, published)
-    changes = [] if before is None else _changes(source, before)
+    whole = source.texts[source.fallback_language]
+    words = source.fallback_language, (whole.title, whole.text, whole.withdrawal)
+    changes = [] if before is None else changes_since(before, source.purposes, words)
     asks_again = any(change in source.ask_again_when for change in changes)
     return [Made(language, _make(source, language, asks_again=asks_again), changes) for language in source.texts]
 
@@ -44,41 +47,6 @@ def _version_before(source: NoticeSource, published: Sequence[NoticeContent]) ->
         return None
     last = [notice for notice in family if notice.version == family[-1].version]
     return next((notice for notice in last if notice.language == source.fallback_language), last[-1])
-
-
-def _changes(source: NoticeSource, before: NoticeContent) -> list[ChangeKind]:
-    """What is new or different for somebody who answered the version before; what is asked no more, changes nothing."""
-    found: set[ChangeKind] = set()
-    asked = {purpose.purpose: purpose for purpose in before.purposes}
-    for purpose in source.purposes:
-        known = asked.get(purpose.purpose)
-        if known is None:
-            found.add("purpose")
-            continue
-        found |= _differences(purpose, known)
-    if before.language == source.fallback_language:
-        words = source.texts[source.fallback_language]
-        if (words.title, words.text, words.withdrawal) != (before.title, before.text, before.withdrawal):
-            found.add("words")
-    order: tuple[ChangeKind, ...] = (
-        "purpose", "service", "recipient", "legal_basis", "scope", "validity", "words",
-    )  # fmt: skip
-    return [kind for kind in order if kind in found]
-
-
-def _differences(purpose: SourcePurpose, known: NoticePurpose) -> set[ChangeKind]:
-    found: set[ChangeKind] = set()
-    if not set(purpose.services) <= set(known.services):
-        found.add("service")
-    if not set(purpose.recipients or ()) <= set(known.recipients or ()):
-        found.add("recipient")
-    if purpose.legal_basis != known.legal_basis:
-        found.add("legal_basis")
-    if purpose.scope != known.scope:
-        found.add("scope")
-    if purpose.valid_for != known.validity:
-        found.add("validity")
-    return found
 
 
 def _make(source: NoticeSource, language: Language, *, asks_again: bool) -> bytes:

@@ -47,6 +47,11 @@ class SourcePurpose(PurposeFacts):
     valid_for: DurationText | None = None
     texts: Annotated[dict[Language, PurposeWords], Field(min_length=1, max_length=64)]
 
+    @property
+    def validity(self) -> str | None:
+        """How long an answer stands, as a duration; None: until it is changed."""
+        return self.valid_for
+
 
 class NoticeSource(_Closed):
     """One version of a notice in all its languages."""

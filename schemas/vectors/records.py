@@ -92,6 +92,7 @@ def _everything() -> tuple[Json, Json, Json, Json, Json]:
         "supersedes": "01930f5e-7c1e-7b1a-9c55-0d7f1f0b9a0f",
         "link": {"state": "linked"},
         "removal": {"deleted": ["cookie:Chatra"], "left": ["domain:chatra.io third-party"]},
+        "told": {"channel": "email"},
     }
     guardian = {"identifier": {"type": "cookie", "value": "g-1"}, "authorised_at": "2026-11-22T09:58:00Z"}
     raw = {"tcf": "CPtcf", "gpp": "DBgpp", "gcm": {"ad_storage": "denied"}}
@@ -105,6 +106,7 @@ def _everything() -> tuple[Json, Json, Json, Json, Json]:
             **in_what,
             "subject": {"identifiers": [_COOKIE]},
             "guardian": guardian,
+            "age": {"over": False},
             "notice": {**notice, "token": "a-token"},
             "signals": {
                 "tcf": "CPtcf",
@@ -119,10 +121,11 @@ def _everything() -> tuple[Json, Json, Json, Json, Json]:
     }
     what = _WHAT | in_what | {"marks": ["clock-ahead", "token-invalid"], "notice": notice}
     what["signals"] = {"gpc": True, "gpc_honoured": False}
+    what |= {"age": {"over": False, "minimum": 15}, "guardian_authorised_at": guardian["authorised_at"]}
 
     return (
         event,
-        {"marks": ["clock-ahead", "token-invalid"]},
+        {"marks": ["clock-ahead", "token-invalid"], "minimum_age": 15},
         {"identifiers": [_COOKIE], "guardian": guardian},
         what,
         {

@@ -99,6 +99,22 @@ def erase(
     print(f"Controller {name} was erased (number {number}). Its keys are destroyed; its logs say how much was deleted.")
 
 
+@app.command()
+def open_access_log(
+    name: Annotated[str, typer.Argument(help="The controller.")],
+    log_host: Annotated[str, typer.Option(help="Host that the log's checkpoints are published under.")],
+    log: Annotated[str | None, typer.Option(help="Name of the log; NAME-access if left out.")] = None,
+) -> None:
+    """Make the log that says who looked at personal data; controllers made since have it from their first site on."""
+    from services.cli import admin, registry
+
+    async def run() -> str:
+        async with admin.connect() as connection:
+            return await registry.open_access_log(connection, name, log_host, log)
+
+    print(f"Log {asyncio.run(run())} takes the access records of {name}. The ledger opens it within a minute.")
+
+
 @app.command("list")
 def list_controllers() -> None:
     """List the controllers."""

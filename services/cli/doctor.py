@@ -65,6 +65,7 @@ async def examine() -> list[Finding]:
                     *await _publishers(connection),
                     await _sealing_key(connection),
                     *await _logs(connection),
+                    *await _access_logs(connection),
                     await _witnesses(connection),
                     await _high_water(connection),
                     await _backlog(connection),
@@ -230,6 +231,14 @@ async def _logs(connection: Connection) -> list[Finding]:
             text = f"{row['size']} records, all under a signed checkpoint; key {keys} signs"
             findings.append(Finding("ok", name, text))
     return findings
+
+
+async def _access_logs(connection: Connection) -> list[Finding]:
+    """Without one nobody is shown anything personal: there is no place to say so."""
+    return [
+        Finding("not ok", "access log", f"{row['name']} has none: sayso controller open-access-log {row['name']}")
+        for row in await connection.fetch(admin.QUERIES["lacking_access_log"])
+    ]
 
 
 def _policy(path: Path) -> Policy:

@@ -13,7 +13,7 @@ from typing import Annotated, Final
 import typer
 
 from schemas.errors import ConfigurationError, SaysoError
-from services.cli import catalogue, controllers, erasing, logs, notices, rotation, site_keys, sites
+from services.cli import catalogue, controllers, erasing, logs, notices, people, rotation, site_keys, sites
 
 EXIT_CHECK_FAILED: Final = 1
 
@@ -30,6 +30,7 @@ app.add_typer(sites.app, name="site")
 app.add_typer(site_keys.app, name="key")
 site_keys.app.add_typer(rotation.rotate_app, name="rotate")
 site_keys.app.add_typer(rotation.retire_app, name="retire")
+app.add_typer(people.app, name="person")
 app.add_typer(notices.app, name="notice")
 app.add_typer(logs.app, name="log")
 app.add_typer(erasing.app, name="erasure")
@@ -84,7 +85,8 @@ def query() -> None:
 @app.command()
 def verify(  # noqa: PLR0913, PLR0917 - one argument an option
     file: Annotated[
-        Path | None, typer.Argument(help="A proof, as JSON or .tlog-proof, or a bundle, as zip or folder.")
+        Path | None,
+        typer.Argument(help="A proof, as JSON or .tlog-proof, a bundle, as zip or folder, an export's manifest.json."),
     ] = None,
     vkey: Annotated[
         list[str] | None,
@@ -106,10 +108,13 @@ def verify(  # noqa: PLR0913, PLR0917 - one argument an option
     policy: Annotated[Path | None, typer.Option(help="Bundle: the witness policy to hold it to.")] = None,
     roots: Annotated[Path | None, typer.Option(help="Bundle: roots of timestamp authorities, PEM.")] = None,
     jwks: Annotated[Path | None, typer.Option(help="The keys that sign receipts, a JWK set.")] = None,
+    identity: Annotated[Path | None, typer.Option(help="Export: the age identity that it was sealed to.")] = None,
 ) -> None:
-    """Verify a proof of consent, two checkpoints, or a whole log, offline; exit 0 only if it holds."""
+    """Verify a proof of consent, an export, two checkpoints, or a whole log, offline; exit 0 only if it holds."""
+    from schemas.bundle_check import Pins
     from schemas.verify import read_pins, report, verify_file
     from services.cli.verify import run_growth, run_mirror
+    from services.cli.verify_export import is_manifest, verify_export
 
     vkeys = vkey or []
     if old is not None and new is not None and file is None:
@@ -122,7 +127,11 @@ def verify(  # noqa: PLR0913, PLR0917 - one argument an option
     try:
         pins = read_pins(vkeys[1:], keys or [], policy, roots, jwks)
         content = None if entry is None else entry.read_bytes()
-        steps = verify_file(file, vkeys[0] if vkeys else None, origin=origin, entry=content, pins=pins)
+        if is_manifest(file):
+            whole = Pins((*vkeys[:1], *pins.vkeys), pins.policy, pins.roots, pins.jwks)
+            steps = verify_export(file, whole, identity)
+        else:
+            steps = verify_file(file, vkeys[0] if vkeys else None, origin=origin, entry=content, pins=pins)
     except OSError as error:
         raise ConfigurationError(f"cannot read {error.filename}: {error.strerror}") from None
     except ValueError as error:

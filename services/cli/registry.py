@@ -4,10 +4,10 @@ Secrets are returned once and never stored: the database keeps the SHA-256 of 25
 """
 
 import re
-import secrets
-import string
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import Final, Literal, NamedTuple
+from uuid import UUID, uuid4
 
 import asyncpg
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -19,12 +19,9 @@ from schemas.notices import NoticeContent, notice_hash
 from schemas.sealing import key_id
 from services.cli.admin import QUERIES
 from services.keys import secret_digest
+from services.keys.access import ID_CHARS, SECRET_CHARS, new_access_key, random_text
 from services.postgres import Connection
 
-# 22 characters of base62 are 131 bits, 43 are 256 bits.
-ID_CHARS: Final = 22
-SECRET_CHARS: Final = 43
-_BASE62: Final = string.ascii_letters + string.digits
 _ORIGIN: Final = re.compile(r"^https?://[a-z0-9.-]+(:[0-9]{1,5})?$")
 _HOST: Final = re.compile(r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?$")
 _PLAIN_NAME: Final = re.compile(r"^[a-z0-9][a-z0-9-]{0,62}$")
@@ -34,7 +31,9 @@ _SITE_NAME: Final = re.compile(r"^[a-z0-9][a-z0-9._-]{0,63}$")
 MINIMAL_PROOF_GROUNDS: Final = ("17(3)(b)", "17(3)(e)")
 
 KeyKind = Literal["pk", "sk", "app"]
-AccessRole = Literal["reader", "dpo", "auditor", "admin"]
+# Regulators get the key of a grant, from the DPO.
+AccessRole = Literal["site", "privacy", "dpo", "admin"]
+PersonRole = Literal["privacy", "dpo", "admin"]
 PublishingService = Literal["ingest", "query"]
 
 TYPES_OF: Final[dict[PublishingService, frozenset[str]]] = {"ingest": INGEST_TYPES, "query": QUERY_TYPES}
@@ -77,7 +76,7 @@ async def create_site(
 ) -> Site:
     """A new site on `log`, which is made with the origin HOST/logs/LOG if the controller has none of this name.
 
-    A log's origin is signed into every checkpoint, so it is asked for and never guessed. Raises ConfigurationError.
+    With its first log a controller gets the one for its access records. A log's origin is signed into every checkpoint, so it is asked for and never guessed. Raises ConfigurationError.
     """
     if not _SITE_NAME.match(name):
         raise ConfigurationError("a site's name is 1 to 64 of a-z, 0-9 and ._-, and begins with a letter or digit")
@@ -92,10 +91,41 @@ async def create_site(
                 if log_host is None:
                     raise ConfigurationError(f"{controller} has no log {log}: give --log-host HOST to make it")
                 number = await connection.fetchval(QUERIES["create_log"], owner, log, f"{log_host}/logs/{log}")
+                if await connection.fetchval(QUERIES["find_access_log"], owner) is None:
+                    await open_access_log(connection, controller, log_host)
             site: int = await connection.fetchval(QUERIES["create_site"], owner, name, number, list(origins))
     except asyncpg.UniqueViolationError:
         raise ConfigurationError("this site, log or log origin exists already: see `sayso site list`") from None
     return Site(owner, site)
+
+
+async def open_access_log(connection: Connection, controller: str, log_host: str, log: str | None = None) -> str:
+    """Make the log of a controller's access records, CONTROLLER-access if no name is given; its name.
+
+    Raises ConfigurationError if there is one already, or if the name is taken.
+    """
+    # Both names have room for 63 characters, as a controller's has.
+    name = f"{controller[:56]}-access" if log is None else log
+    check_log(name, log_host)
+    owner = await find_controller(connection, controller)
+    if await connection.fetchval(QUERIES["find_access_log"], owner) is not None:
+        raise ConfigurationError(f"{controller} has a log for its access records already: see `sayso site list`")
+    place = f"{controller[:57]}.access"
+    try:
+        async with connection.transaction():
+            await connection.execute(QUERIES["create_access_log"], owner, name, f"{log_host}/logs/{name}", place)
+    except asyncpg.UniqueViolationError:
+        raise ConfigurationError(
+            f"the name {name} or {place} is taken, so the log for access records needs another: first run "
+            f"`sayso controller open-access-log {controller} --log-host HOST --log NAME`"
+        ) from None
+    return name
+
+
+async def open_missing_access_logs(connection: Connection) -> None:
+    """Make the access logs of controllers from before there were any, under the host of their first log."""
+    for row in await connection.fetch(QUERIES["lacking_access_log"]):
+        await open_access_log(connection, row["name"], row["origin"].partition("/logs/")[0])
 
 
 async def find_site(connection: Connection, name: str) -> Site:
@@ -129,26 +159,67 @@ async def allow_origin(connection: Connection, site: str, origin: str) -> list[s
     return origins
 
 
-def _random(characters: int) -> str:
-    return "".join(secrets.choice(_BASE62) for _ in range(characters))
-
-
 async def create_site_key(connection: Connection, site: str, kind: KeyKind) -> str:
     """The new key, whole; for a server key this is the only time that its secret is seen."""
     place = await find_site(connection, site)
-    name = f"{kind}_{_random(ID_CHARS)}"
-    secret = _random(SECRET_CHARS) if kind == "sk" else None
+    name = f"{kind}_{random_text(ID_CHARS)}"
+    secret = random_text(SECRET_CHARS) if kind == "sk" else None
     digest = None if secret is None else secret_digest(secret)
     await connection.execute(QUERIES["create_site_key"], place.controller, name, place.site, kind, digest)
     return name if secret is None else f"{name}_{secret}"
 
 
-async def create_access_key(connection: Connection, controller: str, role: AccessRole) -> str:
-    """The new key, whole; the only time that its secret is seen."""
+async def create_access_key(
+    connection: Connection,
+    controller: str,
+    role: AccessRole,
+    *,
+    label: str | None = None,
+    expires_at: datetime | None = None,
+    sites: Sequence[str] = (),
+) -> str:
+    """The new key, whole; the only time that its secret is seen. `sites` limit a key of the role site to theirs.
+
+    Raises ConfigurationError.
+    """
     owner = await find_controller(connection, controller)
-    name, secret = f"ak_{_random(ID_CHARS)}", _random(SECRET_CHARS)
-    await connection.execute(QUERIES["create_access_key"], owner, name, role, secret_digest(secret))
-    return f"{name}_{secret}"
+    if sites and role != "site":
+        raise ConfigurationError("only a key of the role site is limited to sites")
+    places = [await find_site(connection, site) for site in sites]
+    if any(place.controller != owner for place in places):
+        raise ConfigurationError(f"not all of these sites are of {controller}: see `sayso site list`")
+    numbers = [place.site for place in places] or None
+    key = new_access_key()
+    columns = (role, key.secret_sha256, label, expires_at, numbers)
+    await connection.execute(QUERIES["create_access_key"], owner, key.name, *columns)
+    return key.whole
+
+
+async def replace_access_key(connection: Connection, key: str, overlap: timedelta) -> str:
+    """A new key that opens what `key` opens, as long as that was made for; the other ends after `overlap`.
+
+    Raises ConfigurationError if `key`, named with or without its secret, is not in force or is a regulator's.
+    """
+    kind, _, rest = key.partition("_")
+    new = new_access_key()
+    columns = (f"{kind}_{rest.partition('_')[0]}", new.name, new.secret_sha256, overlap)
+    if await connection.fetchval(QUERIES["replace_access_key"], *columns) is None:
+        raise ConfigurationError("no key of this name is in force: see `sayso key list`")
+    return new.whole
+
+
+async def invite_person(connection: Connection, controller: str, name: str, role: PersonRole) -> UUID:
+    """Somebody who may sign in to a controller once they have opened their invitation."""
+    owner = await find_controller(connection, controller)
+    person = uuid4()
+    await connection.execute(QUERIES["invite_person"], owner, person, name, role)
+    return person
+
+
+async def remove_person(connection: Connection, person: UUID) -> None:
+    """End what somebody may do; their sessions end with it. Raises ConfigurationError."""
+    if await connection.execute(QUERIES["remove_person"], person) != "UPDATE 1":
+        raise ConfigurationError("there is nobody of this number: see `sayso person list`")
 
 
 async def revoke_key(connection: Connection, key: str) -> None:

@@ -28,6 +28,21 @@ def duration(text: str) -> timedelta:
     return int(match["count"]) * _UNITS[match["unit"]]
 
 
+@rotate_app.command("access")
+def rotate_access(
+    key: Annotated[str, typer.Argument(help="The access key (ak_...) that is to be replaced; no secret needed.")],
+    overlap: Annotated[str, typer.Option(help="How long it stays in force beside the new one: 90m, 12h, 7d.")] = "24h",
+) -> None:
+    """Make an access key in the place of another and print it, this once. Acts as the operator, not as the ledger."""
+    from services.cli import admin, registry
+
+    async def run() -> str:
+        async with admin.connect() as connection:
+            return await registry.replace_access_key(connection, key, duration(overlap))
+
+    print(asyncio.run(run()))
+
+
 @rotate_app.command("signing")
 def rotate_signing(
     log: Annotated[str, typer.Argument(help="The log that gets a new signing key.")],

@@ -1,6 +1,7 @@
 """`sayso key`: keys of callers (publishable, app, server, access), publishers, and key files of the services."""
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -21,11 +22,11 @@ class SiteKeyKind(StrEnum):
 
 
 class AccessKeyRole(StrEnum):
-    """Whom an access key lets read."""
+    """What an access key opens (docs/access.md); a regulator gets the key of a grant, over the API."""
 
-    READER = "reader"
+    SITE = "site"
+    PRIVACY = "privacy"
     DPO = "dpo"
-    AUDITOR = "auditor"
     ADMIN = "admin"
 
 
@@ -41,7 +42,12 @@ def create(
     site: Annotated[str | None, typer.Option(help="Site that the key posts events for; with --kind.")] = None,
     kind: Annotated[SiteKeyKind | None, typer.Option(help="pk for pages, app for native apps, sk for servers.")] = None,
     controller: Annotated[str | None, typer.Option(help="Controller whose answers the key reads; with --role.")] = None,
-    role: Annotated[AccessKeyRole | None, typer.Option(help="What the key may read.")] = None,
+    role: Annotated[AccessKeyRole | None, typer.Option(help="What the key opens (docs/access.md).")] = None,
+    label: Annotated[str | None, typer.Option(help="With --role: what the key is for.")] = None,
+    days: Annotated[int, typer.Option(min=1, max=730, help="With --role: how many days it is in force.")] = 365,
+    limit_to: Annotated[
+        list[str] | None, typer.Option(help="With --role site: a site whose records alone it reads; several are given.")
+    ] = None,
 ) -> None:
     """Create a key and print it. A secret is shown this once and cannot be shown again."""
     from services.cli import admin, registry
@@ -51,7 +57,10 @@ def create(
             if site is not None and kind is not None and controller is None and role is None:
                 return await registry.create_site_key(connection, site, kind.value)
             if controller is not None and role is not None and site is None and kind is None:
-                return await registry.create_access_key(connection, controller, role.value)
+                end = datetime.now(UTC) + timedelta(days=days)
+                return await registry.create_access_key(
+                    connection, controller, role.value, label=label, expires_at=end, sites=limit_to or ()
+                )
         raise ConfigurationError("give either --site and --kind, or --controller and --role")
 
     print(asyncio.run(run()))
@@ -83,9 +92,14 @@ def list_keys() -> None:
         async with admin.connect() as connection:
             rows = await connection.fetch(admin.QUERIES["list_keys"])
         return output.table(
-            ("key", "kind", "opens", "created", "revoked"),
+            ("key", "kind", "opens", "created", "ends", "revoked"),
             [
-                (row["key"], row["kind"], row["opens"], _minute(row["created_at"]), _minute(row["revoked_at"]))
+                (
+                    row["key"],
+                    row["kind"],
+                    row["opens"],
+                    *(_minute(row[n]) for n in ("created_at", "expires_at", "revoked_at")),
+                )
                 for row in rows
             ],
         )

@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from schemas.ages import minimum_age
 from schemas.errors import (
     ActTooOld,
     ContradictoryEvent,
@@ -122,7 +123,15 @@ def judge(
         marks += signals.marks
         if signals.decoded:
             context["decoded"] = signals.decoded
-    return Judged(Reception(caller.site_name, now.at, caller.posted_by, words, marks, context), proven.visitor)
+    age = _age_asked_for(data, site) if "age" in data else None
+    return Judged(Reception(caller.site_name, now.at, caller.posted_by, words, marks, context, age), proven.visitor)
+
+
+def _age_asked_for(data: Mapping[str, Any], site: SiteWords) -> int:
+    """Which age somebody is over or under: the notice's, or the country's if that is stricter."""
+    shown = site.notices.get(data["notice"]["sha256"]) if "notice" in data else None
+    country = data["context"].get("country") if "context" in data else None
+    return minimum_age(None if shown is None else shown.minimum_age, country)
 
 
 def check_schema(event: Readable) -> None:

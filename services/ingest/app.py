@@ -19,7 +19,7 @@ from schemas.errors import ConfigurationError
 from schemas.events import INGEST_TYPES
 from services.capabilities import Capabilities
 from services.http import create_service_app
-from services.ingest import notice_routes, snippet
+from services.ingest import notice_routes, reports, snippet
 from services.ingest.accept import Judging
 from services.ingest.auth import Callers
 from services.ingest.catalogue import routes as catalogue_routes
@@ -98,6 +98,7 @@ class IngestApp:
         self._api.include_router(snippet.router)
         self._api.include_router(catalogue_routes.router)
         self._api.include_router(visitor_routes.visitors)
+        self._api.include_router(reports.router)
         describe_events(self._api.openapi())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

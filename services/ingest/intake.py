@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
+from schemas.ages import minimum_age
 from schemas.canonical import canonical_json
 from schemas.errors import (
     LedgerAway,
@@ -125,9 +126,14 @@ class Intake:
                 await self.limits.admit_unconfirmed(client.network)
             except TooManyRequests as problem:
                 return problem
-        if client.context:
-            return verdict._replace(reception=replace(reception, context={**reception.context, **client.context}))
-        return verdict
+        if not client.context:
+            return verdict
+        age = reception.minimum_age
+        if age is not None and "country" in client.context:
+            # Of what the page says of its visitor's country and what we see, the stricter.
+            age = max(age, minimum_age(None, client.context["country"]))
+        context = {**reception.context, **client.context}
+        return verdict._replace(reception=replace(reception, context=context, minimum_age=age))
 
     def _outcome(
         self, message: Message, settled: Settled, visitor: Named | None, caller: Caller, now: Moment

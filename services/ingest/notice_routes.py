@@ -11,11 +11,13 @@ from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
+from schemas.ages import minimum_age
 from schemas.errors import NotFound
 from schemas.events import Language, Name
 from services.http import problem_response
 from services.ingest.notices import NoticeTokens
 from services.ingest.sites import Sites
+from services.ingest.visitors.acting import Acts
 
 router = APIRouter(tags=["notices"])
 
@@ -43,6 +45,8 @@ async def notice_to_show(
         refused.headers.update(_ANYBODY)
         return refused
     request.state.served.labels(site, shown.language).inc()
+    acts: Acts = request.state.acts
+    country = acts.clients.of(request.scope, dict(request.scope["headers"])).context.get("country")
     issued = tokens.issue(site, shown.sha256, int(now_s))
     document = {
         "sha256": shown.sha256,
@@ -50,6 +54,8 @@ async def notice_to_show(
         "requested_language": language,
         "token": issued.token,
         "token_expires_at": issued.expires_at,
+        # What a page asks before it takes an answer: over or under, by the notice and the country we see.
+        "minimum_age": minimum_age(shown.minimum_age, country),
         # Verbatim: the hash names exactly these bytes.
         "content": orjson.Fragment(shown.content),
     }

@@ -44,6 +44,7 @@ class Notice:
     effective_s: float = 0.0
     fallback_language: str | None = None
     version: tuple[str, str] = ("", "")  # with the notice's id
+    minimum_age: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,4 +155,5 @@ def _parse(sha256: bytes, language: str, content: bytes) -> Notice:
         effective_s=parse_time(value["effective_at"]).timestamp() if "effective_at" in value else 0.0,
         fallback_language=value.get("fallback_language"),
         version=(value["notice_id"], value["version"]),
+        minimum_age=value.get("minimum_age"),
     )

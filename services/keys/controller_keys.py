@@ -62,6 +62,14 @@ class ControllerKeys:
         """Raises ConfigurationError if the ledger has not made it."""
         return self._key(f"{controller}/proofs.key")
 
+    def create_webhook_key(self, controller: str) -> bytes:
+        """The key that the secrets of downstream systems are derived from, made at first use (ledger only)."""
+        return self._key(f"{controller}/webhooks.key", create=True)
+
+    def webhook_key(self, controller: str) -> bytes:
+        """Raises ConfigurationError if the ledger has not made it."""
+        return self._key(f"{controller}/webhooks.key")
+
     def epochs(self, controller: str) -> list[int]:
         """The epochs that there is a wrapping key of, in order."""
         paths = (self._directory / controller).glob("epoch-*.key")

@@ -10,19 +10,40 @@ from uuid import UUID
 
 import orjson
 
-from services.ledger.opening import Opened
+from schemas.requests import STEPS
+from services.ledger.opening import HOLD_APPLIED, Opened
 from services.ledger.registry import Log
+from services.ledger.rights.accounts import delete_account, restore_account
 from services.ledger.rights.act import Act, Projector
+from services.ledger.rights.ages import state_age
+from services.ledger.rights.holds import apply_hold, place_hold, release_hold, review_hold
+from services.ledger.rights.requests import receive, take_step
+from services.ledger.rights.restrictions import lift_restriction, place_restriction
+from services.ledger.rights.triggers import trigger_answered
 from services.ledger.store import Store
 from services.ledger.subjects import Resolved
 from services.postgres import PooledConnection
 
-ACTS: Final[dict[str, Projector]] = {}
+# A member of any record that says it, whatever its type.
+AGE: Final = "age"
+ACTS: Final[dict[str, Projector]] = {
+    "account.deleted": delete_account,
+    "account.restored": restore_account,
+    "hold.placed": place_hold,
+    "hold.reviewed": review_hold,
+    "hold.released": release_hold,
+    HOLD_APPLIED: apply_hold,
+    "restriction.placed": place_restriction,
+    "restriction.lifted": lift_restriction,
+    "trigger.answered": trigger_answered,
+    "request.received": receive,
+    **dict.fromkeys(STEPS, take_step),
+}
 
 
 async def project_acts(connection: PooledConnection, log: Log, events: Sequence[Opened], resolved: Resolved) -> None:
     """Project those of the events just recorded that change something; `log` is any log of their controller."""
-    acting = {opened.event: opened for opened in events if opened.what["type"] in ACTS}
+    acting = {opened.event: opened for opened in events if opened.what["type"] in ACTS or AGE in opened.what}
     if not acting:
         return
     for row in await Store(connection).places_of(log.controller, list(acting)):
@@ -41,4 +62,7 @@ async def project_acts(connection: PooledConnection, log: Log, events: Sequence[
             what=opened.what,
             context=orjson.loads(opened.parts.context),
         )
-        await ACTS[opened.what["type"]](connection, act)
+        if AGE in act.what:
+            await state_age(connection, act)
+        if act.what["type"] in ACTS:
+            await ACTS[act.what["type"]](connection, act)

@@ -4,6 +4,7 @@ Two ledgers on one log may take turns; never a fork, a duplicate, or a position 
 position or inbox rows, heads by (controller, log), subjects by id.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -19,9 +20,11 @@ from schemas.topics import DeadLetterReason
 from services.keys import ControllerKeys, content_mac
 from services.ledger.acts import project_acts
 from services.ledger.appending import Appending, Edge, LogId
-from services.ledger.erasure.dockets import closed_docket
+from services.ledger.erasure.dockets import told_docket
+from services.ledger.erasure.holding import Held
 from services.ledger.erasure.store import ErasureStore
 from services.ledger.erasure.subject import Eraser, append_declarations, log_of
+from services.ledger.figures import Figure, figures_of, put_figures
 from services.ledger.links import put_links
 from services.ledger.opening import ERASED, Opened, SetAside
 from services.ledger.projection import project
@@ -53,7 +56,10 @@ class Counts:
     # Events from before the erasure of somebody they name.
     dropped: int = 0
     erasures: int = 0
+    # Erasures that a hold stopped.
+    held: int = 0
     set_aside: list[DeadLetterReason] = field(default_factory=list)
+    figures: Counter[Figure] = field(default_factory=Counter)
 
 
 class Recording:
@@ -121,7 +127,7 @@ class Recording:
     async def _record_carefully(self, opened: Opened) -> None:
         appending = self._appending
         edges, heads = dict(appending.edges), dict(appending.heads)
-        counts = replace(self.counts, set_aside=list(self.counts.set_aside))
+        counts = replace(self.counts, set_aside=list(self.counts.set_aside), figures=self.counts.figures.copy())
         try:
             async with self._connection.transaction():
                 await self._record([opened])
@@ -148,13 +154,16 @@ class Recording:
             await self._appending.put_appends(events_to_record, resolved, writes)
             self._write_state(log.controller, events_to_record, resolved, writes)
             put_links(self._store, log.controller, events_to_record, resolved, writes)
+            figures = figures_of(events_to_record)
+            put_figures(self._store, log.controller, figures, writes)
+        self.counts.figures.update(figures)
         self.counts.recorded += len(events_to_record)
         await project_acts(self._connection, log, events_to_record, resolved)
         for opened in await self._corrections(log, events_to_record, resolved):
             to_project.add(UUID(bytes=resolved.of(opened).subject))
         for opened in events_to_record:
-            if (docket := closed_docket(opened.what)) is not None:
-                await self._erasures.close_docket(log.controller, docket, opened.received_at)
+            if (docket := told_docket(opened.what)) is not None:
+                await self._erasures.told(log.controller, docket, opened.received_at)
         for ask in asks:
             await self._erase(ask)
         for subject in sorted(to_project):
@@ -241,6 +250,9 @@ class Recording:
     async def _erase(self, ask: Opened) -> None:
         """Erase a subject; each log that held parts of it gets a record that says how many."""
         declarations = await self._eraser.erase(self._erasures, self._store, ask, self._appending.heads)
+        if isinstance(declarations, Held):
+            await self._say_held(declarations)
+            return
         if not declarations:
             # Erased already, or never there: the same ask twice does no harm.
             await self._erasures.name_dropped(ask.log.controller, [ask.event], ask.log.log)
@@ -249,6 +261,13 @@ class Recording:
         await append_declarations(self._appending, self._erasures, declarations)
         self.counts.recorded += len(declarations)
         self.counts.erasures += 1
+
+    async def _say_held(self, held: Held) -> None:
+        """A hold stopped an erasure: that stands in the log in its place."""
+        resolved = await self._appending.write([held.record])
+        await project_acts(self._connection, held.record.log, [held.record], resolved)
+        self.counts.recorded += 1
+        self.counts.held += 1
 
     def _write_state(self, controller: int, events: Sequence[Opened], resolved: Resolved, writes: Writes) -> None:
         """Fold this batch's answers, then COPY those of new subjects and put the others against what stands."""

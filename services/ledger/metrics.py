@@ -8,6 +8,8 @@ from typing import Final
 from prometheus_client import CollectorRegistry, start_http_server
 
 from services.ledger.batch import Counts
+from services.ledger.downstream.webhooks import Ended
+from services.ledger.figures import ACTS_COUNTED
 from services.observability import counter, gauge, histogram
 
 _BATCH_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
@@ -25,7 +27,13 @@ class LedgerMetrics:
         self.dropped = counter(
             registry, "sayso_ledger_dropped", "Events from before the erasure of somebody they name, not recorded."
         )
+        self.acts = counter(
+            registry, "sayso_ledger_acts", "What people did, as the figures count it; of all controllers.", ("act",)
+        )
+        for act in ACTS_COUNTED:
+            self.acts.labels(act)
         self.erasures = counter(registry, "sayso_ledger_erasures", "Subjects erased.")
+        self.held = counter(registry, "sayso_ledger_erasures_held", "Erasures that a hold stopped.")
         self.checkpoints = counter(registry, "sayso_ledger_checkpoints", "Checkpoints published.")
         self.halted = gauge(registry, "sayso_ledger_halted", "1 while the database contradicts what was signed.")
         self.recording = gauge(registry, "sayso_ledger_recording", "1 while this ledger records and signs.")
@@ -63,6 +71,20 @@ class LedgerMetrics:
         )
         # Monotonic seconds of each authority's last token; read by the thread that serves the metrics.
         self._timestamped_at: dict[str, float] = {}
+        self.deliveries = counter(
+            registry, "sayso_ledger_deliveries", "Attempts to deliver to downstream systems, by outcome.", ("outcome",)
+        )
+        for outcome in Ended:
+            self.deliveries.labels(outcome)
+        self.deliveries_waiting = gauge(
+            registry, "sayso_ledger_deliveries_waiting", "Messages that a downstream system has not taken yet."
+        )
+        self.deliveries_dead = gauge(
+            registry, "sayso_ledger_deliveries_dead", "Messages that were given up: dead letters of downstream systems."
+        )
+        self.triggers_overdue = gauge(
+            registry, "sayso_ledger_triggers_overdue", "Triggers that a system should have answered by now."
+        )
         self.batch_seconds = histogram(
             registry, "sayso_ledger_batch_seconds", "Time of one recording transaction.", _BATCH_SECONDS
         )
@@ -73,6 +95,9 @@ class LedgerMetrics:
         self.duplicates.inc(counts.duplicates)
         self.dropped.inc(counts.dropped)
         self.erasures.inc(counts.erasures)
+        self.held.inc(counts.held)
+        for (*_, act), number in counts.figures.items():
+            self.acts.labels(act).inc(number)
         for reason in counts.set_aside:
             self.set_aside.labels(reason).inc()
 

@@ -37,6 +37,8 @@ YIELD_EVERY: Final = 8
 EPOCHS_CACHED_MAX: Final = 4096
 # The type of message that asks for an erasure, and the grounds it may name (GDPR Art. 17(1)).
 ERASED: Final = "subject.erased"
+# What the ledger records where a hold stopped one.
+HOLD_APPLIED: Final = "hold.applied"
 GROUNDS: Final = frozenset(f"17(1)({letter})" for letter in "abcdef")
 DECISIONS_REMEMBERED_MAX: Final = 4096
 

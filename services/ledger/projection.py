@@ -1,5 +1,5 @@
-"""State and links again from the records: decrypt one subject's payloads, rank, fold, write. Used when an earlier copy
-of an event turns up, and by `sayso rebuild`. Invariant: the result is what recording in any order would have left.
+"""State, links and ages again from the records: decrypt one subject's payloads, rank, fold, write. Used when an earlier
+copy of an event turns up, and by `sayso rebuild`. Invariant: the result is what recording in any order would have left.
 """
 
 from uuid import UUID
@@ -11,6 +11,7 @@ from schemas.payload import open_part, place_of
 from schemas.ranking import corrected_by, latest, settled
 from services.keys import ControllerKeys, event_mac
 from services.ledger.links import LINKED, LinkRecord, project_links
+from services.ledger.rights.ages import age_said
 from services.ledger.store import Store
 from services.ledger.subjects import unwrap
 
@@ -44,6 +45,10 @@ async def project(
         await store.remember_corrected(controller, names)
     received_at = await store.received_times(controller, list(events))
     state = latest(settled({event: (events[event], received) for event, received in received_at.items()}))
+    await store.clear_ages(controller, subject)
+    for event, received in sorted(received_at.items()):
+        if (said := age_said(event, events[event], received)) is not None:
+            await store.state_age(controller, subject, said)
     await store.clear_state(controller, subject)
     if state:
         await store.write_state(controller, [(subject.bytes, state[key]) for key in sorted(state)])

@@ -1,4 +1,4 @@
-"""`sayso rebuild`: project state and links of every subject anew from the records, while the ledger runs or not.
+"""`sayso rebuild`: project state, links and acts of every subject anew from the records, while the ledger runs or not.
 
 Invariant: each subject is locked while it is projected, in id order and a few a transaction, so that a recorder waits
 for moments only and always finds the state whole. A crash leaves some subjects projected; run it again.
@@ -14,6 +14,7 @@ from schemas.errors import ConfigurationError
 from services.keys import ControllerKeys, open_provider, read_secret
 from services.ledger.fsck.findings import Pace, Progress
 from services.ledger.projection import project
+from services.ledger.replaying_acts import replay_acts
 from services.ledger.settings import LedgerSettings
 from services.ledger.store import Store
 from services.postgres import DATABASE_AWAY, Pool, create_pool, named_queries
@@ -23,7 +24,7 @@ _SQL: Final = named_queries(Path(__file__).parent / "sql" / "rebuild.sql")
 
 
 async def rebuild(settings: LedgerSettings, *, progress: Progress) -> int:
-    """Project consent_state and links of every subject of every controller; return how many subjects.
+    """Project consent_state, links and acts of every subject of every controller; return how many subjects.
 
     progress: called with (what, done, total) about once a second.
     Raises ConfigurationError, or ProofError if a payload does not open: then run fsck first.
@@ -39,7 +40,11 @@ async def rebuild(settings: LedgerSettings, *, progress: Progress) -> int:
     try:
         async with pool.acquire() as connection:
             owners = sorted({(row["controller"], row["controller_name"]) for row in await Store(connection).logs()})
-        return sum([await _rebuild_controller(pool, keys, event_id_key, owner, Pace(progress)) for owner in owners])
+        subjects = 0
+        for owner in owners:
+            subjects += await _rebuild_controller(pool, keys, event_id_key, owner, Pace(progress))
+            await replay_acts(pool, keys, event_id_key, owner)
+        return subjects
     finally:
         await pool.close()
 

@@ -14,7 +14,12 @@ import asyncpg
 from schemas.errors import ConfigurationError, KeyProviderAway, LedgerHalted, StreamUnavailable
 from services.keys import ControllerKeys, SigningKeys, check_provider, open_provider, read_secret
 from services.ledger.acting import make_eraser
+from services.ledger.announcing import Announcements
 from services.ledger.checkpoints import Checkpoints
+from services.ledger.downstream.answers import Noting
+from services.ledger.downstream.deliveries import LOOK_S as DELIVER_S
+from services.ledger.downstream.deliveries import Deliveries
+from services.ledger.downstream.tending import TEND_S, Tending
 from services.ledger.erasure.declaring import Declarations
 from services.ledger.erasure.housekeeping import House, keep_house
 from services.ledger.erasure.replaying import replay
@@ -29,6 +34,8 @@ from services.ledger.opening import Opener
 from services.ledger.recorder import APPLICATION, STALLED_S, Recorder, Writing
 from services.ledger.registry import Registry
 from services.ledger.relay import Relay
+from services.ledger.retention.runs import LOOK_S as RETAIN_S
+from services.ledger.retention.runs import Retention
 from services.ledger.sealing_keys import SealingKeys, open_sealing_keys, tend_sealing_keys
 from services.ledger.settings import LedgerSettings
 from services.ledger.store import Store
@@ -41,6 +48,7 @@ from services.suppression import IN_FLIGHT, Suppression
 HALTED_PAUSE_S: Final = 5.0
 AWAY_PAUSE_S: Final = 1.0
 HOUSEKEEPING_S: Final = 3600.0
+ANNOUNCE_S: Final = 1.0
 OUTBOX_PAUSE_S: Final = 0.2
 COSIGN_PAUSE_S: Final = 0.25
 STOPPING_S_MAX: Final = 20.0
@@ -143,6 +151,8 @@ class LedgerService:
         announce = bootstrap is not None
         declarations = Declarations(pool, keys, self._event_id_key, high_water, eraser, announce=announce)
 
+        announcements = Announcements(pool, keys, self._event_id_key, high_water, announce=announce)
+
         async def open_logs() -> None:
             await checkpoints.open_logs()
             await declarations.make()
@@ -171,7 +181,10 @@ class LedgerService:
         witnesses = None
         if self._policy is not None:
             witnesses = Witnesses(pool, self._policy, self.metrics, hold=settings.witness_hold)
+        retention = Retention(pool, keys, self._event_id_key, high_water, eraser, announce=announce)
         timestamps = Timestamps(pool, self._authorities, settings.timestamp_interval_s, self.metrics)
+        noting = Noting(pool, keys, self._event_id_key, high_water, announce)
+        deliveries, tending = Deliveries(noting, bootstrap, self.metrics), Tending(noting, self.metrics)
         try:
             await self._first_to_fail(
                 *(self._run_source(source, writing) for source in sources),
@@ -181,12 +194,16 @@ class LedgerService:
                 *(() if relay is None else (self._every(OUTBOX_PAUSE_S, relay.publish),)),
                 *(() if witnesses is None else (self._every(COSIGN_PAUSE_S, witnesses.work),)),
                 self._every(LOOK_S, timestamps.work),
+                self._every(RETAIN_S, retention.work),
+                self._every(DELIVER_S, deliveries.work),
+                self._every(TEND_S, tending.tend),
+                self._every(ANNOUNCE_S, announcements.make),
             )
             await checkpoints.sign_due()
         finally:
             self.metrics.recording.set(0)
             closing = [source.stop() for source in sources] + ([] if relay is None else [relay.stop()])
-            closing += [timestamps.stop()] + ([] if witnesses is None else [witnesses.stop()])
+            closing += [deliveries.stop(), timestamps.stop()] + ([] if witnesses is None else [witnesses.stop()])
             # A broker that is away must not keep a failed ledger from starting anew.
             async with asyncio.timeout(STOPPING_S_MAX):
                 await asyncio.gather(*closing, return_exceptions=True)

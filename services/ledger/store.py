@@ -7,19 +7,29 @@ logs) raises asyncpg.UniqueViolationError, and the whole batch is done again wit
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 import asyncpg
 
 from schemas.ranking import Decided
+from services.ledger.figures import Figure
 from services.ledger.links import Act
 from services.ledger.rows import copy_buffer
 from services.postgres import Connection, PooledConnection, named_queries
 
 SQL: Final = Path(__file__).parent / "sql" / "queries.sql"
 LINKS_SQL: Final = SQL.parent / "links.sql"
+FIGURES_SQL: Final = SQL.parent / "figures.sql"
 Row = asyncpg.Record
+
+
+class AgeSaid(NamedTuple):
+    """What one record says of an age: its event's dedupe name, over or under, and when it came."""
+
+    event: bytes
+    is_over: bool
+    stated_at: datetime
 
 
 class Store:
@@ -28,7 +38,7 @@ class Store:
     def __init__(self, connection: "Connection | PooledConnection") -> None:
         """`connection` has the role sayso_ledger."""
         self._connection = connection
-        self._sql = {**named_queries(SQL), **named_queries(LINKS_SQL)}
+        self._sql = {**named_queries(SQL), **named_queries(LINKS_SQL), **named_queries(FIGURES_SQL)}
 
     async def _fetch(self, name: str, *args: Any) -> list[Row]:
         return await self._connection.fetch(self._sql[name], *args)
@@ -76,6 +86,14 @@ class Store:
             await self._connection.execute(self._sql["as_the_login"])
             row = await self._row("end_stalled_writers", application, seconds)
         return 0 if row is None else int(row["ended"])
+
+    async def state_age(self, controller: int, subject: UUID, said: AgeSaid) -> None:
+        """What a record says of somebody's age; the same record again changes nothing."""
+        await self._execute("state_age", controller, subject, *said)
+
+    async def clear_ages(self, controller: int, subject: UUID) -> None:
+        """Before everything is said anew."""
+        await self._execute("clear_ages", controller, subject)
 
     async def places_of(self, controller: int, events: Sequence[bytes]) -> list[Row]:
         """event, log, index of these events, in the order of their places."""
@@ -235,6 +253,13 @@ class Store:
         """By identifier name that leads to somebody: the subject, and until when acts count for nothing."""
         rows = await self._fetch("named_subjects", controller, names)
         return {row["identifier"]: (row["subject"], row["erased_at"]) for row in rows}
+
+    # --- figures ---
+
+    async def add_figures(self, controller: int, figures: "Sequence[tuple[Figure, int]]") -> None:
+        """Add counts of acts to those that stand."""
+        columns = zip(*((*figure, count) for figure, count in figures), strict=True)
+        await self._execute("add_figures", controller, *(list(column) for column in columns))
 
     # --- logs, checkpoints and the high-water mark ---
 

@@ -66,8 +66,8 @@ def unwrap(keys: ControllerKeys, controller_name: str, row: Row) -> bytes:
 async def resolve(store: Store, keys: ControllerKeys, log: Log, events: Sequence[Opened]) -> Resolved:
     """Resolve the subjects of events of one controller (`log` is any log of it).
 
-    1. Look up known identifiers; 2. lock their subjects, and those that events name by id, in id order; 3. make a subject
-    and a key for each new one.
+    1. Look up known identifiers; 2. lock their subjects, and those that events name by id, in id order; 3. make a
+    subject and a key for each new one.
     Raises SubjectVanished.
     """
     controller = log.controller

@@ -1,7 +1,7 @@
 """Builds the query service: settings in, an ASGI app out. Everything a request needs is in the lifespan's state."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from typing import Any, Final, TypedDict
 
 from fastapi import FastAPI, Request
@@ -22,10 +22,25 @@ from services.query.bundles.certificates import Certificates
 from services.query.bundles.trust import Trust
 from services.query.catalogue import routes as catalogue_routes
 from services.query.catalogue.own_catalogue import OwnCatalogue
+from services.query.checks import routes as check_routes
+from services.query.checks.checks import Checks
 from services.query.decisions import Decisions
 from services.query.erasure import routes as erasure_routes
 from services.query.erasure.erasures import Erasures
 from services.query.erasure.minimal_proofs import MinimalProofs
+from services.query.exports import routes as export_routes
+from services.query.exports.exports import Exports
+from services.query.exports.job import Workshop
+from services.query.exports.store import ExportStore
+from services.query.exports.worker import exporting
+from services.query.figures import routes as figure_routes
+from services.query.figures.figures import Figures
+from services.query.grants import routes as grant_routes
+from services.query.grants.grants import Grants
+from services.query.keys import routes as key_routes
+from services.query.keys.machine_keys import MachineKeys
+from services.query.looks import routes as look_routes
+from services.query.looks.looks import Looks
 from services.query.me import routes as me_routes
 from services.query.me.cors import PagesMayRead
 from services.query.me.mine import Mine
@@ -34,8 +49,18 @@ from services.query.notices.notices import Notices
 from services.query.proofs import Proofs
 from services.query.published import PublishedLogs
 from services.query.receipts import Receipts
+from services.query.requests import routes as request_routes
+from services.query.requests.answering import Answering
+from services.query.requests.person_file import PersonFiles
+from services.query.requests.requests import Requests
 from services.query.settings import QuerySettings
+from services.query.sign_in import routes as sign_in_routes
+from services.query.sign_in.flow import SignIn, provider_of
+from services.query.sign_in.people import People
+from services.query.sign_in.sessions import Sessions
 from services.query.store import Store
+from services.query.terms import routes as terms_routes
+from services.query.terms.stating import StatedTerms
 from services.stream.address import kafka_bootstrap
 from services.stream.epochs import Epochs
 from services.suppression import Suppression
@@ -50,6 +75,16 @@ _ROUTERS: Final = (
     me_routes.me,
     catalogue_routes.catalogue,
     notice_routes.notices,
+    check_routes.checks,
+    figure_routes.figures,
+    sign_in_routes.sign_in,
+    key_routes.keys,
+    look_routes.looks,
+    grant_routes.grants,
+    export_routes.exports,
+    request_routes.requests,
+    request_routes.mine,
+    terms_routes.terms,
 )
 
 
@@ -59,11 +94,19 @@ class State(TypedDict):
     pool: Pool
     store: Store
     access_keys: AccessKeys
+    machine_keys: MachineKeys
+    sessions: Sessions
+    people: People
+    sign_in: SignIn
+    looks: Looks
+    grants: Grants
     visitors: Visitors
     mine: Mine
     own_catalogue: OwnCatalogue
     notices: Notices
     subjects: Decisions
+    checks: Checks
+    figures: Figures
     proofs: Proofs
     receipts: Receipts
     epochs: Epochs
@@ -71,6 +114,11 @@ class State(TypedDict):
     minimal_proofs: MinimalProofs
     published: PublishedLogs
     bundles: Bundles
+    exports: Exports
+    requests: Requests
+    answering: Answering
+    person_files: PersonFiles
+    terms: StatedTerms
 
 
 def create_app(settings: QuerySettings) -> FastAPI:
@@ -80,6 +128,7 @@ def create_app(settings: QuerySettings) -> FastAPI:
     epochs = Epochs(signing_key(settings.query_epoch_key_file), QUERY_TYPES)
     kafka_bootstrap(settings.stream)
     capabilities = Capabilities(read_secret(settings.capability_key_file))
+    provider = provider_of(settings)
     receipt_key = signing_key(settings.receipt_key_file)
     trust = Trust.read(settings.witness_policy_file, settings.timestamp_authorities_file)
     registry = CollectorRegistry()
@@ -94,7 +143,11 @@ def create_app(settings: QuerySettings) -> FastAPI:
             application="sayso query",
             on_connect=Suppression(settings.suppression_dir).check,
         )
-        async with pool, asking(settings.stream, settings.events_topic, pool, epochs, event_id_key) as stream:
+        async with (
+            pool,
+            provider or nullcontext(),
+            asking(settings.stream, settings.events_topic, pool, epochs, event_id_key) as stream,
+        ):
             store = Store(pool)
             published = PublishedLogs(store, tiles_read)
             proofs = Proofs(store, controller_keys, event_id_key, published)
@@ -102,26 +155,48 @@ def create_app(settings: QuerySettings) -> FastAPI:
             receipts = Receipts(store, proofs, receipt_key)
             erasures = Erasures(pool, controller_keys, event_id_key, stream)
             certificates = Certificates(pool, erasures, receipts)
+            access_keys = AccessKeys(store)
+            looks = Looks(pool, controller_keys, event_id_key, stream)
+            requests = Requests(pool, controller_keys, event_id_key, stream, subjects)
+            bundles = Bundles(pool, controller_keys, event_id_key, published, subjects, certificates, receipts, trust)
+            export_store = ExportStore(pool)
+            workshop = None
+            if settings.export_dir is not None:
+                workshop = Workshop(export_store, controller_keys, bundles, published, receipts, settings.export_dir)
+            sessions = Sessions(pool, store, settings.query_public_url)
+            people = People(pool, looks, capabilities, settings.query_public_url)
             state = State(
                 pool=pool,
                 store=store,
-                access_keys=AccessKeys(store),
+                access_keys=access_keys,
+                machine_keys=MachineKeys(pool, access_keys, looks),
+                sessions=sessions,
+                people=people,
+                sign_in=SignIn(provider, people, sessions, capabilities),
+                looks=looks,
+                requests=requests,
+                answering=Answering(requests, erasures, subjects),
+                person_files=PersonFiles(pool, requests, subjects, looks),
+                terms=StatedTerms(pool),
+                grants=Grants(pool, looks, access_keys),
                 visitors=Visitors(store, capabilities),
                 mine=Mine(store, subjects, receipts, event_id_key),
                 own_catalogue=OwnCatalogue(pool),
                 notices=Notices(pool),
                 subjects=subjects,
+                checks=Checks(pool, subjects, controller_keys, event_id_key),
+                figures=Figures(pool),
                 proofs=proofs,
                 receipts=receipts,
                 epochs=epochs,
                 erasures=erasures,
                 minimal_proofs=MinimalProofs(pool, controller_keys, published),
                 published=published,
-                bundles=Bundles(
-                    pool, controller_keys, event_id_key, published, subjects, certificates, receipts, trust
-                ),
+                bundles=bundles,
+                exports=Exports(export_store, looks, capabilities, settings.export_dir),
             )
-            yield dict(state)
+            async with exporting(workshop):
+                yield dict(state)
 
     app = create_service_app(
         title="Sayso query",
@@ -131,6 +206,7 @@ def create_app(settings: QuerySettings) -> FastAPI:
         probes={"database": _database},
         # Without it nobody can be erased, but answers and proofs go on.
         remarks={"registration": _registration},
+        long_bodies={check_routes.CHECKS_PATH: check_routes.CHECKS_BYTES_MAX},
     )
     for router in _ROUTERS:
         name_roles(router)

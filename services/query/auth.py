@@ -7,9 +7,9 @@ so none is open by oversight.
 import hmac
 import re
 import time
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Annotated, Final, Literal, NamedTuple, get_args
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Final, Literal, NamedTuple, get_args
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Request
@@ -22,6 +22,9 @@ from schemas.record import PART_NAMES, PartName
 from services.capabilities import Capabilities
 from services.keys import secret_digest
 from services.query.store import Store
+
+if TYPE_CHECKING:
+    from services.query.sign_in.sessions import Sessions
 
 Role = Literal["site", "privacy", "dpo", "auditor", "admin"]
 ROLES: Final[tuple[Role, ...]] = get_args(Role)
@@ -39,6 +42,7 @@ VISIBLE_PARTS: Final[dict[Role | Speaking, tuple[PartName, ...]]] = {
     "subject": PART_NAMES,
 }
 
+PERSON_PREFIX: Final = "person:"
 # How long a revoked key may still open routes (design, section 3, Keys).
 KEY_CACHE_S: Final = 60
 _BEARER = re.compile(r"[Bb]earer +(?P<key>ak_[0-9A-Za-z]{1,64})_(?P<secret>[0-9A-Za-z_-]{1,128})")
@@ -61,7 +65,8 @@ class Grant:
 @dataclass(frozen=True, slots=True)
 class Caller:
     """Who asks, verified. `key` is a key's public name without the secret, "person:..." of somebody who signed in, and
-    '' of a visitor; two people never have the same. `grant` is a regulator's.
+    '' of a visitor; two people never have the same. `grant` is a regulator's. `sites`: the names of those whose records
+    a site's key reads, None for every site.
     """
 
     controller: int
@@ -69,10 +74,57 @@ class Caller:
     role: Role | Speaking
     key: str
     grant: Grant | None = None
+    sites: frozenset[str] | None = None
 
     @property
     def parts(self) -> tuple[PartName, ...]:
         return VISIBLE_PARTS[self.role]
+
+    @property
+    def is_person(self) -> bool:
+        """Whether it is somebody who signed in, not a key."""
+        return self.key.startswith(PERSON_PREFIX)
+
+    @property
+    def scope(self) -> frozenset[UUID] | None:
+        """Whom a regulator's grant is about, the second wall of every read (services.postgres); None is everybody."""
+        return None if self.grant is None else self.grant.subjects
+
+    @property
+    def purposes(self) -> frozenset[str] | None:
+        """What a regulator's grant is about; None is every purpose."""
+        return None if self.grant is None else self.grant.purposes
+
+
+class _KnownKey(NamedTuple):
+    """A key that is not revoked."""
+
+    caller: Caller
+    secret_sha256: bytes
+    expires_at: datetime | None
+    grant: UUID | None
+
+
+async def under_grant(store: Store, caller: Caller, grant: UUID | None) -> Caller:
+    """A regulator's caller with the grant; anybody else's as it is. Raises WrongKey unless the grant is in force.
+
+    Looked up at every request: a grant that was revoked is so at once, in every process.
+    """
+    if caller.role != "auditor":
+        return caller
+    row = None if grant is None else await store.grant_in_force(caller.controller, grant)
+    if row is None:
+        raise WrongKey
+    found = Grant(
+        grant=UUID(int=row["grant_id"].int),
+        case_reference=row["case_reference"],
+        subjects=None if row["subjects"] is None else frozenset(UUID(int=one.int) for one in row["subjects"]),
+        purposes=None if row["purposes"] is None else frozenset(row["purposes"]),
+        records_from=row["records_from"],
+        records_until=row["records_until"],
+        confidential_until=row["confidential_until"],
+    )
+    return replace(caller, grant=found)
 
 
 class AccessKeys:
@@ -80,32 +132,40 @@ class AccessKeys:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._cache: dict[str, tuple[float, Caller, bytes]] = {}
+        self._cache: dict[str, tuple[float, _KnownKey]] = {}
 
     async def caller(self, authorization: str | None) -> Caller:
-        """Raises MissingKey or WrongKey; an unknown key and a wrong secret look the same."""
+        """Raises MissingKey or WrongKey; an unknown, revoked or expired key and a wrong secret look the same."""
         if authorization is None:
             raise MissingKey
         match = _BEARER.fullmatch(authorization)
         if match is None:
             raise WrongKey
         known = await self._known(match["key"])
-        if known is None or not hmac.compare_digest(known[1], secret_digest(match["secret"])):
+        if known is None or not hmac.compare_digest(known.secret_sha256, secret_digest(match["secret"])):
             raise WrongKey
-        return known[0]
+        if known.expires_at is not None and known.expires_at <= datetime.now(UTC):
+            raise WrongKey
+        return await under_grant(self._store, known.caller, known.grant)
 
-    async def _known(self, access_key: str) -> tuple[Caller, bytes] | None:
+    def forget(self, access_key: str) -> None:
+        """A key that this process has just ended or changed; others notice within KEY_CACHE_S."""
+        self._cache.pop(access_key, None)
+
+    async def _known(self, access_key: str) -> _KnownKey | None:
         now = time.monotonic()
         cached = self._cache.get(access_key)
         if cached is not None and now - cached[0] < KEY_CACHE_S:
-            return cached[1], cached[2]
+            return cached[1]
         row = await self._store.access_key(access_key)
         if row is None:
             self._cache.pop(access_key, None)
             return None
-        caller = Caller(row["controller"], row["controller_name"], row["role"], access_key)
-        self._cache[access_key] = (now, caller, row["secret_sha256"])
-        return caller, row["secret_sha256"]
+        sites = None if row["sites"] is None else frozenset(row["sites"])
+        caller = Caller(row["controller"], row["controller_name"], row["role"], access_key, sites=sites)
+        known = _KnownKey(caller, row["secret_sha256"], row["expires_at"], row["grant_id"])
+        self._cache[access_key] = (now, known)
+        return known
 
 
 class Myself(NamedTuple):
@@ -159,17 +219,26 @@ _DOCUMENTED_CAPABILITY = HTTPBearer(
 
 
 class Needs:
-    """The dependency of a route that only keys of some roles open."""
+    """The dependency of a route that only keys and people of some roles open."""
 
     def __init__(self, *roles: Role) -> None:
         self.roles = roles
 
     async def __call__(self, request: Request, _: Annotated[object, Depends(_DOCUMENTED)]) -> Caller:
-        keys: AccessKeys = request.state.access_keys
-        caller = await keys.caller(request.headers.get("authorization"))
+        caller = await _caller(request)
         if caller.role not in self.roles:
             raise RoleNotAllowed
         return caller
+
+
+async def _caller(request: Request) -> Caller:
+    """By the key that a request brings; by the cookie of a session if it brings none."""
+    authorization = request.headers.get("authorization")
+    sessions: Sessions = request.state.sessions
+    if authorization is None and sessions.shown(request) is not None:
+        return await sessions.caller(request)
+    keys: AccessKeys = request.state.access_keys
+    return await keys.caller(authorization)
 
 
 class Visitor:
@@ -207,8 +276,12 @@ OVERSEES: Final = Needs("dpo")
 ARRANGES: Final = Needs("admin")
 # Reads what is arranged.
 SEES_ARRANGED: Final = Needs("privacy", "dpo", "admin")
+# Who looked at personal data: the DPO everything, a regulator its own grant's.
+SEES_LOOKS: Final = Needs("dpo", "auditor")
 # A regulator, within the grant.
 REGULATES: Final = Needs("auditor")
+# Anybody of the controller: what there is to say of the key or the session itself.
+SIGNED_IN: Final = Needs(*ROLES)
 VISITOR: Final = Visitor()
 PUBLIC: Final = Public()
 

@@ -20,11 +20,14 @@ from schemas.ranking import LOWEST, Decided, latest, made_at, settled
 from schemas.record import format_time, read_entry
 from services.keys import ControllerKeys, event_mac, identifier_mac
 from services.query.auth import Caller
+from services.query.grants.scope import has_answer, has_record, is_cut_off, is_of_sites, latest_seen, require_subject
 from services.query.links import Scopes, Span, is_carried, linked_at, of_several, unite
 from services.query.payloads import read_part, subject_cipher
 from services.query.store import Reader, Row, Store
-from services.query.validity import Answer, Judgement, Match, Notice, Notices, judge
+from services.query.validity import AgeStated, Answer, Judgement, Match, Notice, Notices, judge, under_restriction
 
+# A grant may leave out most of what is read: a page then ends early, with the place to go on from.
+READS_A_PAGE: Final = 20
 # The present: everything that is recorded, also under a clock that is a moment ahead of ours.
 _EVER: Final = datetime.max.replace(tzinfo=UTC)
 
@@ -49,7 +52,8 @@ class Judged:
 class State:
     """Everything a subject decided, as of one moment. `lost`: some record's decision part was deleted.
 
-    `erased_at`: the whole subject was, then.
+    `erased_at`: the whole subject was, then. `hidden`: purposes about which the caller's grant lets nothing be said;
+    `purposes`: those that it is about, None for all.
     """
 
     at: datetime
@@ -57,9 +61,13 @@ class State:
     judged: Sequence[Judged]
     lost: bool
     erased_at: datetime | None = None
+    hidden: frozenset[str] = frozenset()
+    purposes: frozenset[str] | None = None
 
     def of(self, purpose: str) -> Judged | None:
-        """The answer that speaks for a purpose: the one to consent, if there is one."""
+        """The answer that speaks for a purpose: the one to consent, if there is one. Raises NotFound beyond a grant."""
+        if purpose in self.hidden or (self.purposes is not None and purpose not in self.purposes):
+            raise NotFound
         found = [j for j in self.judged if j.answer.decided.purpose == purpose]
         return min(found, key=lambda j: j.answer.decided.legal_basis != "consent", default=None)
 
@@ -89,32 +97,65 @@ class Decisions:
                 raise NotFound
             key = self._keys.identifier_key(caller.controller_name)
             subject = await reader.subject_of_identifier(identifier_mac(key, identifier.type, identifier.value))
-        if subject is None:
-            raise NotFound
+            if subject is None:
+                raise NotFound
+            if caller.sites is not None:
+                await self._require_sites(reader, caller, subject)
         return subject
+
+    async def _require_sites(self, reader: Reader, caller: Caller, subject: UUID) -> None:
+        """Raise NotFound for somebody of whom the sites of the caller's key have no record."""
+        row = await reader.subject(subject)
+        cipher = None if row is None else subject_cipher(self._keys, caller.controller_name, row)
+        if cipher is not None:
+            for record in await reader.decision_parts([subject]):
+                if is_of_sites(caller, read_part(cipher, record, "what")):
+                    return
+        raise NotFound
 
     async def state(self, caller: Caller, subject: UUID, moment: Moment, *, alone: bool = False) -> State:
         """What stands for a subject and those linked to it; for itself if `alone`.
 
-        Raises NotFound when the caller's controller has, and had, no such subject.
+        Raises NotFound when the caller's controller has, and had, no such subject, or the caller's grant has not.
         """
+        require_subject(caller, subject)
+        async with self._store.reading(caller.controller, caller.scope) as reader:
+            return await self.state_in(reader, caller, subject, moment, alone=alone)
+
+    async def state_in(
+        self, reader: Reader, caller: Caller, subject: UUID, moment: Moment, *, alone: bool = False
+    ) -> State:
+        """The same in a transaction that is open already. Raises NotFound."""
         now = datetime.now(UTC)
-        at = now if moment.at is None else moment.at
-        known_at = now if moment.known_at is None else moment.known_at
-        async with self._store.reading(caller.controller) as reader:
-            row = await reader.subject(subject)
-            if row is None:
-                return State(at, known_at, [], lost=True, erased_at=await _erased_at(reader, subject))
-            whole = None if moment.at is None and moment.known_at is None else (at, known_at)
-            own = (await self._own(reader, caller, {subject: row}, whole))[subject]
-            others = _NOBODY if alone else await self._linked(reader, caller, subject, whole)
-            answers = [*own, *others.weaker, *others.stronger]
-            notices = await _notices(reader, answers, at, known_at)
-            if len(answers) > len(own):
-                scopes = await _scopes(reader, answers, notices, at, known_at)
-                answers = unite(own, others.weaker, others.stronger, scopes.is_account)
-        judged = [Judged(answer, judge(answer, notices, at)) for answer in answers]
-        return State(at, known_at, judged, row["lost"] or others.lost)
+        at = latest_seen(caller, now if moment.at is None else moment.at)
+        known_at = latest_seen(caller, now if moment.known_at is None else moment.known_at)
+        if caller.sites is not None:
+            await self._require_sites(reader, caller, subject)
+        row = await reader.subject(subject)
+        if row is None:
+            erased_at = await _erased_at(reader, subject)
+            return State(at, known_at, [], lost=True, erased_at=erased_at, purposes=caller.purposes)
+        is_now = moment.at is None and moment.known_at is None and not is_cut_off(caller)
+        whole = None if is_now else (at, known_at)
+        own = (await self._own(reader, caller, {subject: row}, whole))[subject]
+        others = _NOBODY if alone else await self._linked(reader, caller, subject, whole)
+        answers = [*own, *others.weaker, *others.stronger]
+        notices = await _notices(reader, answers, at, known_at)
+        if len(answers) > len(own):
+            scopes = await _scopes(reader, answers, notices, at, known_at)
+            answers = unite(own, others.weaker, others.stronger, scopes.is_account)
+        age = _age(await reader.age(subject, known_at)) if answers else None
+        limits = await reader.restrictions([subject, *others.people], *(whole or (_EVER, _EVER))) if answers else ()
+        judged = [
+            Judged(answer, under_restriction(judge(answer, notices, at, age), answer.decided.purpose, limits))
+            for answer in answers
+            if has_answer(caller, answer)
+        ]
+        # What was decided at other sites is, to a key for some, as if nobody had asked.
+        cut = [] if caller.sites is not None else answers
+        hidden = frozenset(one.decided.purpose for one in cut if not has_answer(caller, one))
+        lost = row["lost"] or others.lost
+        return State(at, known_at, judged, lost, hidden=hidden, purposes=caller.purposes)
 
     async def history(
         self, caller: Caller, subject: UUID, after: tuple[int, int], most: int, *, alone: bool = False
@@ -123,17 +164,26 @@ class Decisions:
 
         Raises NotFound.
         """
-        async with self._store.reading(caller.controller) as reader:
+        require_subject(caller, subject)
+        async with self._store.reading(caller.controller, caller.scope) as reader:
             row = await reader.subject(subject)
             if row is None:
                 return Page([], None, await _erased_at(reader, subject))
             linked = [] if alone else await reader.linked_only_to(subject)
             people = {subject: row, **await reader.subjects(linked)}
             ciphers = self._ciphers(caller, people)
-            rows = await reader.history(list(people), after, most + 1)
-        page = [_record(ciphers[row["subject"]], row, caller, subject) for row in rows[:most]]
-        last = rows[most - 1] if len(rows) > most else None
-        return Page(page, None if last is None else (last["log_number"], last["index"]))
+            records: list[dict[str, Any]] = []
+            for _ in range(READS_A_PAGE):
+                room = most - len(records)
+                rows = await reader.history(list(people), after, room + 1)
+                for row in rows[:room]:
+                    after = row["log_number"], row["index"]
+                    record = _record(ciphers[row["subject"]], row, caller, subject)
+                    if has_record(caller, record["parts"].get("what")):
+                        records.append(record)
+                if len(records) == most or len(rows) <= room:
+                    break
+        return Page(records, after if len(rows) > room else None)
 
     def _ciphers(self, caller: Caller, people: Mapping[UUID, Row]) -> dict[UUID, AESGCM]:
         return {one: subject_cipher(self._keys, caller.controller_name, row) for one, row in people.items()}
@@ -167,6 +217,7 @@ class Decisions:
             _through(weaker),
             of_several(_through(stronger), len(linked.strong)),
             lost=any(row["lost"] for row in weak.values()),
+            people=list(people),
         )
 
     async def _fold(
@@ -203,11 +254,12 @@ class Decisions:
 
 
 class _Others(NamedTuple):
-    """Answers of linked subjects. `lost`: some decision of a weaker one was deleted."""
+    """Answers of linked subjects, and who those are. `lost`: some decision of a weaker one was deleted."""
 
     weaker: Sequence[Answer]
     stronger: Sequence[Answer]
     lost: bool
+    people: Sequence[UUID] = ()
 
 
 _NOBODY: Final = _Others([], [], lost=False)
@@ -277,6 +329,10 @@ async def _scopes(
     return Scopes(found, notices, at, known_at)
 
 
+def _age(row: Row | None) -> AgeStated | None:
+    return None if row is None else AgeStated(row["is_over"], row["stated_at"])
+
+
 def _notice(row: Row) -> Notice:
     return Notice(
         notice=row["notice"],
@@ -328,6 +384,8 @@ def describe(judged: Judged) -> dict[str, Any]:
         shown["received_at"] = format_time(answer.received_at)
     if answer.through is not None:
         shown["through"] = str(answer.through)
+    if judgement.to_confirm:
+        shown["to_confirm"] = True
     if judgement.expires_at is not None:
         shown["expires_at"] = format_time(judgement.expires_at)
     what = answer.what

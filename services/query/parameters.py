@@ -5,10 +5,12 @@ Also the opaque cursor and the choice of a media type by the Accept header.
 
 import base64
 import binascii
+import hashlib
 import struct
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Final, Literal
+from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -21,6 +23,7 @@ from services.query.receipts import ReceiptForm
 PAGE_MAX: Final = 500
 PAGE_DEFAULT: Final = 100
 BUNDLE_MAX: Final = 100
+ERASURES_MAX: Final = 20_000
 _CURSOR: Final = struct.Struct(">iq")
 _FIRST_PLACE: Final = (0, -1)
 
@@ -42,12 +45,27 @@ class ReplyTo(_Closed):
     address: Text
 
 
+ErasureGround = Annotated[
+    Literal["17(1)(a)", "17(1)(b)", "17(1)(c)", "17(1)(d)", "17(1)(e)", "17(1)(f)"],
+    Field(description="The ground of GDPR Art. 17(1) that the erasure rests on."),
+]
+
+
 class ErasureBody(_Closed):
-    ground: Annotated[
-        Literal["17(1)(a)", "17(1)(b)", "17(1)(c)", "17(1)(d)", "17(1)(e)", "17(1)(f)"],
-        Field(description="The ground of GDPR Art. 17(1) that the erasure rests on."),
-    ]
+    ground: ErasureGround
     reply_to: ReplyTo | None = None
+
+
+class ManyErasuresBody(_Closed):
+    """Erasures that two people decide on together."""
+
+    subjects: Annotated[list[UUID], Field(min_length=1, max_length=ERASURES_MAX)]
+    ground: ErasureGround
+    reason: Annotated[Text, Field(description="Why so many at once; names nobody.")]
+
+    def digest(self) -> str:
+        """SHA-256 of whom it is about, so that the same ask twice is one."""
+        return hashlib.sha256(b"".join(sorted({subject.bytes for subject in self.subjects}))).hexdigest()
 
 
 class ReleaseBody(_Closed):

@@ -11,8 +11,9 @@ from schemas.errors import NotFound, NotPublishedYet, RoleNotAllowed
 from schemas.record import PartName, read_entry
 from services.keys import ControllerKeys, event_mac
 from services.query.auth import Caller
+from services.query.grants.scope import has_record, is_limited
 from services.query.log_keys import stated_vkey
-from services.query.payloads import disclose, subject_cipher
+from services.query.payloads import disclose, read_part, subject_cipher
 from services.query.published import PublishedLogs, last_checkpoint
 from services.query.store import Store
 
@@ -32,15 +33,19 @@ class Proofs:
         """The proof document of an event, disclosing the parts wanted, or all that the role may see.
 
         Raises RoleNotAllowed, NotFound, NotPublishedYet; ProofError when stored rows contradict each other.
-        1. Find the record by the event's dedupe name; 2. take the last checkpoint, which must cover it, and a
-        key that signed it; 3. read the path; 4. open the parts; 5. add the notice that the entry names.
+        1. Find the record by the event's dedupe name, if the caller's grant chooses it; 2. take the last checkpoint,
+        which must cover it, and a key that signed it; 3. read the path; 4. open the parts; 5. add the notice that the
+        entry names.
         """
         if wanted is not None and not set(wanted) <= set(caller.parts):
             raise RoleNotAllowed
         name = event_mac(self._event_id_key, caller.controller_name, str(event_id))
-        async with self._store.reading(caller.controller) as reader:
-            row = await reader.event(name)
+        async with self._store.reading(caller.controller, caller.scope) as reader:
+            row = await reader.event(name, looks=caller.role == "dpo")
             if row is None:
+                raise NotFound
+            cipher = subject_cipher(self._keys, caller.controller_name, row)
+            if is_limited(caller) and not has_record(caller, read_part(cipher, row, "what")):
                 raise NotFound
             log, index = row["log_number"], row["index"]
             checkpoint = await last_checkpoint(reader, log)
@@ -48,7 +53,6 @@ class Proofs:
                 raise NotPublishedYet(retry_after_s=RETRY_AFTER_S)
             vkey = await stated_vkey(reader, row, checkpoint.note, checkpoint.size)
             path = await self._published.inclusion(reader, log, index, checkpoint.size)
-            cipher = subject_cipher(self._keys, caller.controller_name, row)
             parts = disclose(cipher, row, caller.parts if wanted is None else wanted)
             if parts is None:
                 raise NotFound

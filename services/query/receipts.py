@@ -84,7 +84,7 @@ class Receipts:
         if "what" not in bundle.disclosed:
             raise NotFound
         what: dict[str, Any] = orjson.loads(bundle.disclosed["what"][1])
-        async with self._store.reading(caller.controller) as reader:
+        async with self._store.reading(caller.controller, caller.scope) as reader:
             facts = await reader.receipt_facts(bundle.origin, bundle.index)
             content, words = await _notice(reader, bundle, what)
         if facts is None:

@@ -57,11 +57,17 @@ def erased(erased_at: datetime | None) -> dict[str, str]:
     return {} if erased_at is None else {"erased_at": format_time(erased_at)}
 
 
+def _still_there(subject: UUID, erased_at: datetime | None) -> UUID | None:
+    """Whom a look is at; an erased person's id leads nowhere, and nothing is recorded under it."""
+    return subject if erased_at is None else None
+
+
 @subjects.post("/v1/subjects/lookup", openapi_extra=_LOOKUP_BODY)
 async def lookup(request: Request, caller: Annotated[Caller, Depends(KNOWS_IDENTIFIERS)]) -> Response:
     """The subject that an identifier belongs to."""
     body = await read_model(request, LookupBody)
     subject = await request.state.subjects.find(caller, body.identifier)
+    await request.state.looks.note(caller, request, look="lookup", subject=subject)
     return _json({"subject": str(subject)})
 
 
@@ -74,6 +80,7 @@ async def consents(
 ) -> Response:
     """Every decision that stands, with the record that made it."""
     state = await request.state.subjects.state(caller, subject, moment.moment())
+    await request.state.looks.note(caller, request, look="consents", subject=_still_there(subject, state.erased_at))
     return _json(
         {
             "subject": str(subject),
@@ -95,6 +102,7 @@ async def status(
     """Whether a consent to one purpose stands, with reasons."""
     state = await request.state.subjects.state(caller, subject, asked.moment())
     judged = state.of(asked.purpose)
+    await request.state.looks.note(caller, request, look="status", subject=_still_there(subject, state.erased_at))
     answer: dict[str, Any] = {
         "subject": str(subject),
         "purpose": asked.purpose,
@@ -117,6 +125,8 @@ async def history(
 ) -> Response:
     """Every record of a subject in the order of their places; an auditor does not see `who`."""
     found = await request.state.subjects.history(caller, subject, page.after(), page.limit)
+    whom = _still_there(subject, found.erased_at)
+    await request.state.looks.note(caller, request, look="history", subject=whom, records=len(found.records))
     following = None if found.more is None else encode_cursor(found.more)
     answer = {"subject": str(subject), "records": found.records, "next": following}
     return _json({**answer, **erased(found.erased_at)})
@@ -138,8 +148,10 @@ async def proof(
         raise HTTPException(HTTPStatus.NOT_ACCEPTABLE)
     if media_type in {ZIP, PDF}:
         made = await request.state.bundles.event(caller, event, asked.parts())
+        await request.state.looks.note(caller, request, look="proof", event=event)
         return bundle_response(made, media_type, f"event-{event}")
     bundle = await request.state.proofs.bundle(caller, event, asked.parts())
+    await request.state.looks.note(caller, request, look="proof", event=event)
     content = bundle.json() if media_type == JSON else bundle.tlog_proof()
     return Response(content, media_type=media_type, headers={"vary": "accept"})
 
@@ -160,6 +172,7 @@ async def receipt(
     if media_type is None:
         raise HTTPException(HTTPStatus.NOT_ACCEPTABLE)
     made = await request.state.receipts.of_event(caller, event, asked.form, asked.parts())
+    await request.state.looks.note(caller, request, look="receipt", event=event)
     content = made.jws if media_type == JOSE else orjson.dumps({"receipt": made.jws, "claims": made.claims})
     return Response(content, media_type=media_type, headers={"vary": "accept"})
 

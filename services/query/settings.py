@@ -129,6 +129,42 @@ class QuerySettings(BaseSettings):
             )
         ),
     ] = None
+    query_public_url: Annotated[
+        str | None,
+        Field(
+            pattern=r"^https?://[^/?#@\s]+$",
+            description="Where query is reached from outside, as 'https://answers.shop.example' (http only for trials "
+            "on one machine), without a slash at the end. Sign-in returns there, invitations begin with it, and only "
+            "pages of this origin may act with a session. Needed with SAYSO_OIDC_ISSUER.",
+        ),
+    ] = None
+    oidc_issuer: Annotated[
+        str | None,
+        Field(
+            description="The OpenID provider that people sign in with, exactly as its own description names it. Without "
+            "it there are access keys only. Danger: whoever runs it can sign in as any person of every controller."
+        ),
+    ] = None
+    oidc_client_id: Annotated[
+        str | None,
+        Field(description="How the provider calls this deployment. Needed with SAYSO_OIDC_ISSUER."),
+    ] = None
+    oidc_client_secret_file: Annotated[
+        Path | None,
+        Field(
+            description="File (mode 600) with the secret that the provider gave this deployment, as text. Needed with "
+            "SAYSO_OIDC_ISSUER."
+        ),
+    ] = None
+    export_dir: Annotated[
+        Path | None,
+        Field(
+            description=(
+                "Directory that exports are written to, shared by all query processes that have it set; those without it "
+                "answer 503. Danger: its files hold personal data until they expire; keep it out of backups."
+            )
+        ),
+    ] = None
     query_host: Annotated[
         str,
         Field(description="Address to listen on. Danger: TLS is the balancer's; never the Internet directly."),

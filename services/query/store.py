@@ -3,7 +3,7 @@
 Invariant: nothing but access keys and public log names is looked up outside a controller's transaction.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 Row = asyncpg.Record
 _FOLDER: Final = Path(__file__).parent / "sql"
-_QUERIES: Final = {**named_queries(_FOLDER / "queries.sql"), **named_queries(_FOLDER / "links.sql")}
+_FILES: Final = ("queries.sql", "links.sql", "restrictions.sql")
+_QUERIES: Final = {name: query for file in _FILES for name, query in named_queries(_FOLDER / file).items()}
 
 
 class Store:
@@ -30,8 +31,13 @@ class Store:
         self._pool = pool
 
     async def access_key(self, access_key: str) -> Row | None:
-        """controller, controller_name, role, secret_sha256 of a key that is not revoked."""
+        """controller, controller_name, role, secret_sha256, expires_at, sites, grant_id; None of a revoked key."""
         return await self._pool.fetchrow(_QUERIES["find_access_key"], access_key)
+
+    async def grant_in_force(self, controller: int, grant: UUID) -> Row | None:
+        """The row of a grant that has begun, has not ended and was not revoked."""
+        async with controller_transaction(self._pool, controller) as connection:
+            return await connection.fetchrow(_QUERIES["grant_in_force"], controller, grant)
 
     async def log(self, name: str) -> Row | None:
         """controller, log, origin, vkey."""
@@ -49,9 +55,9 @@ class Store:
         await self._pool.fetchval(_QUERIES["ready"])
 
     @asynccontextmanager
-    async def reading(self, controller: int) -> "AsyncIterator[Reader]":
-        """One read-only transaction behind the wall of one controller."""
-        async with controller_transaction(self._pool, controller) as connection:
+    async def reading(self, controller: int, subjects: Collection[UUID] | None = None) -> "AsyncIterator[Reader]":
+        """One read-only transaction behind the wall of one controller, and of a grant's subjects if it names any."""
+        async with controller_transaction(self._pool, controller, subjects=subjects) as connection:
             yield Reader(connection, controller)
 
 
@@ -79,6 +85,10 @@ class Reader:
     async def subject(self, subject: UUID) -> Row | None:
         """wrapped_key, key_epoch, lost."""
         return await self._row("subject", subject)
+
+    async def age(self, subject: UUID, known_at: datetime) -> Row | None:
+        """is_over, stated_at: the latest that was said by then."""
+        return await self._row("age", subject, known_at)
 
     async def subject_of_event(self, event: bytes) -> UUID | None:
         row = await self._row("subject_of_event", event)
@@ -113,6 +123,23 @@ class Reader:
         """Of the purposes of notices of some sites, and of some notices."""
         return [Scope(*row) for row in await self._rows("scopes", sites, notices)]
 
+    async def restrictions(self, subjects: Collection[UUID], at: datetime, known_at: datetime) -> frozenset[str]:
+        """Purposes of which the processing was restricted for any of them; '' is every purpose."""
+        rows = await self._rows("restrictions", list(subjects), at, known_at)
+        return frozenset(row["purpose"] for row in rows)
+
+    async def has_suppressions(self) -> bool:
+        row = await self._row("suppressions_exist")
+        return row is not None and bool(row[0])
+
+    async def suppressed(self, names: Sequence[bytes]) -> list[Row]:
+        """identifier, purpose, legal_basis, objected_at, expires_at."""
+        return await self._rows("suppressed", names)
+
+    async def identifying_parts(self, subject: UUID, most: int) -> list[Row]:
+        """origin, index, nonce, who."""
+        return await self._rows("identifying_parts", subject, most)
+
     async def received(self, events: Sequence[bytes]) -> dict[bytes, Any]:
         """Event name -> received_at, for events that still have one."""
         return {row["event"]: row["received_at"] for row in await self._rows("received", events)}
@@ -129,9 +156,12 @@ class Reader:
         """site, notice, published_at, notice_id, version, asks_again, in_force_at, expiring, validity."""
         return await self._rows("notices", sites, notices)
 
-    async def event(self, event: bytes) -> Row | None:
-        """log_number, origin, vkey, index, entry, nonce, the three parts and digests, wrapped_key, key_epoch."""
-        return await self._row("event", event)
+    async def event(self, event: bytes, *, looks: bool = False) -> Row | None:
+        """log_number, origin, vkey, index, entry, nonce, the three parts and digests, wrapped_key, key_epoch.
+
+        A record of the access log only with `looks`.
+        """
+        return await self._row("event", event, looks)
 
     async def notice_content(self, notice: bytes) -> bytes | None:
         row = await self._row("notice_content", notice)

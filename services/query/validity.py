@@ -3,16 +3,18 @@
 Reads only what was known at `known_at`; docs/decisions/0004 says when the words make a grant invalid.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Final, Literal
 from uuid import UUID
 
 from schemas.durations import Duration
 from schemas.events import parse_time
 from schemas.ranking import LOWEST, Decided, is_act_unseen, is_unconfirmed, made_at
 
+# What a restriction of everything names in the place of a purpose.
+EVERY_PURPOSE: Final = ""
 Reason = Literal[
     "never_asked",
     "denied",
@@ -24,6 +26,8 @@ Reason = Literal[
     "unconfirmed",
     "act_not_seen",
     "suspended",
+    "under_age",
+    "restricted",
     "other_legal_basis",
     "erased",
 ]
@@ -109,20 +113,33 @@ class Notices:
 
 
 @dataclass(frozen=True, slots=True)
+class AgeStated:
+    """The latest that a site said of somebody's age: over or under what was asked for, and when that came."""
+
+    is_over: bool
+    stated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Judgement:
-    """Yes or no with its reasons; `words` is how sure we are of the words, `expires_at` when a grant ends by itself."""
+    """Yes or no with its reasons; `words` is how sure we are of the words, `expires_at` when a grant ends by itself.
+
+    `to_confirm`: a guardian agreed for a child who is old enough now, and may confirm it or not (EDPB 05/2020, 149).
+    """
 
     valid: bool
     reasons: Sequence[Reason]
     words: str | None = None
     expires_at: datetime | None = None
+    to_confirm: bool = False
 
 
-def judge(answer: Answer, notices: Notices, at: datetime) -> Judgement:
-    """Judge one deciding answer.
+def judge(answer: Answer, notices: Notices, at: datetime, age: AgeStated | None = None) -> Judgement:
+    """Judge one deciding answer. `age` is what is known of the person's; unknown is not under.
 
     1. Without its evidence nothing stands; 2. only consent can be given; 3. a denial is a decision of its own;
-    4. a grant must name words that are known, that nothing replaced since, be confirmed and not be over.
+    4. a grant must name words that are known, that nothing replaced since, be confirmed, not be over, and not be a
+    child's alone.
     """
     what, decided = answer.what, answer.decided
     if what is None:
@@ -149,7 +166,30 @@ def judge(answer: Answer, notices: Notices, at: datetime) -> Judgement:
         reasons.append("act_not_seen")
     if is_unconfirmed(what) or not _is_confirmed(what, at):
         reasons.append("unconfirmed")
-    return Judgement(valid=not reasons, reasons=reasons, words=words, expires_at=expires_at)
+    if _is_childs(what, age):
+        reasons.append("under_age")
+    to_confirm = _is_guardians(what) and age is not None and age.is_over
+    return Judgement(not reasons, reasons, words, expires_at, to_confirm)
+
+
+def under_restriction(judgement: Judgement, purpose: str, restricted: Collection[str]) -> Judgement:
+    """A judgement about a purpose while the processing of some is restricted (GDPR Art. 18); '' is every purpose."""
+    if purpose not in restricted and EVERY_PURPOSE not in restricted:
+        return judgement
+    return replace(judgement, valid=False, reasons=[*judgement.reasons, "restricted"])
+
+
+def _is_guardians(what: Mapping[str, Any]) -> bool:
+    """Whether a guardian gave this answer and is known to have been asked (GDPR Art. 8(2))."""
+    return what.get("actor", {}).get("entity") == "guardian" and "guardian_authorised_at" in what
+
+
+def _is_childs(what: Mapping[str, Any], age: AgeStated | None) -> bool:
+    """Whether somebody too young gave it alone: by what was said then, or by what became known later."""
+    if _is_guardians(what):
+        return False
+    stated = what.get("age")
+    return (stated is not None and not stated["over"]) or (age is not None and not age.is_over)
 
 
 def _denial(what: Mapping[str, Any]) -> Reason:

@@ -22,7 +22,7 @@ from schemas.canonical import canonical_json
 from schemas.events import parse_time
 from schemas.record import Parts, Reception, format_time, parts_of
 from schemas.sealing import Epoch, SealedBody
-from services.cli.registry import TYPES_OF, register_publisher
+from services.cli.registry import TYPES_OF, open_access_log, register_publisher
 from services.keys import (
     ControllerKeys,
     identifier_mac,
@@ -118,6 +118,14 @@ class Deployment:
             "INSERT INTO sites (controller, name, log) VALUES ($1, $2, $3)", self.controller, site, number
         )
         return number
+
+    async def add_access_log(self) -> None:
+        """The log of who looked at personal data; without it query shows nobody to a human."""
+        connection = await self.connect()
+        try:
+            await open_access_log(connection, "shop", "log.example")
+        finally:
+            await connection.close()
 
     async def connect(self) -> "asyncpg.Connection[asyncpg.Record]":
         """As the superuser."""

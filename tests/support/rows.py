@@ -7,13 +7,15 @@ comes from the slow oracle, so that a mistake in the ledger's arithmetic and one
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
 import asyncpg
+import orjson
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.keywrap import aes_key_wrap
 
@@ -38,7 +40,11 @@ from schemas.record import (
     part_digest,
     parts_of,
 )
-from services.keys import ControllerKeys, event_mac, identifier_mac, key_epoch, make_secret, secret_digest
+from schemas.sealing import EpochHeader, SealedBody, key_id, open_message
+from services.cli.admin import QUERIES
+from services.cli.registry import register_publisher
+from services.keys import ControllerKeys, event_mac, identifier_mac, key_epoch, make_secret, signing_key
+from services.keys.access import new_access_key
 from services.keys.file_provider import FileProvider
 from services.suppression import Suppression
 from tests.support import oracle
@@ -62,6 +68,7 @@ class World:
         make_secret(self.directory / "query" / "receipts.key")
         Suppression(self.directory / "suppression").create()
         self.keys = ControllerKeys(self.directory / "controllers", FileProvider(self.directory / "root.key"))
+        self._sealing: X25519PrivateKey | None = None
 
     async def connect(self) -> "asyncpg.Connection[asyncpg.Record]":
         """As the superuser, who is behind no wall."""
@@ -75,8 +82,48 @@ class World:
         finally:
             await connection.close()
 
+    async def let_query_publish(self) -> X25519PrivateKey:
+        """The rows without which nothing can be sealed: query's registration, and a sealing key. The key's other half.
+
+        There is no ledger here: what query publishes stays in the inbox.
+        """
+        if self._sealing is None:
+            self._sealing = X25519PrivateKey.generate()
+            public = self._sealing.public_key()
+            connection = await self.connect()
+            try:
+                await register_publisher(
+                    connection, signing_key(self.directory / "query" / "epochs.key").public_key(), "query"
+                )
+                await connection.execute(
+                    "INSERT INTO sealing_keys (sealing_key, public_key) VALUES ($1, $2)",
+                    key_id(public),
+                    public.public_bytes_raw(),
+                )
+            finally:
+                await connection.close()
+        return self._sealing
+
+    async def messages(self) -> list[tuple[dict[str, Any], SealedBody, asyncpg.Record]]:
+        """What lies in the inbox, opened as the ledger opens it: (what, body, row)."""
+        connection = await self.connect()
+        try:
+            rows = await connection.fetch("SELECT * FROM inbox ORDER BY seq")
+        finally:
+            await connection.close()
+        key = await self.let_query_publish()
+        publisher = signing_key(self.directory / "query" / "epochs.key").public_key()
+        found = []
+        for row in rows:
+            header = EpochHeader.decode(row["epoch"])
+            cipher = AESGCM(header.open(publisher, key))
+            body = open_message(cipher, header.epoch, row["log"], row["site"], str(row["event_id"]), row["value"])
+            found.append((orjson.loads(body.parts.what), body, row))
+        return found
+
     async def controller(self, name: str) -> "Controller":
-        """A controller with one log and one site of its name, the log opened and signed at size 0."""
+        """A controller with one log and one site of its name, the log opened and signed; and its access log."""
+        await self.let_query_publish()
         controller = await self.execute(
             "INSERT INTO controllers (name, legal_name, contact) VALUES ($1, $1, 'dpo@example') RETURNING controller",
             name,
@@ -153,18 +200,50 @@ class Controller:
             bytes(32),
         )
         await self.publish()
-
-    async def access_key(self, role: str) -> str:
-        """A new bearer key of a role."""
-        name, secret = f"ak_{uuid4().hex}", uuid4().hex
-        await self.world.execute(
-            "INSERT INTO access_keys (controller, access_key, role, secret_sha256) VALUES ($1, $2, $3, $4)",
+        await execute(
+            QUERIES["create_access_log"],
             self.controller,
-            name,
-            role,
-            secret_digest(secret),
+            f"{self.name}-access",
+            f"{self.origin}-access",
+            f"{self.name}.access",
         )
-        return f"{name}_{secret}"
+
+    async def access_key(self, role: str, *, grant: UUID | None = None, **columns: Any) -> str:
+        """A new bearer key of a role, with other columns if given; an auditor's is of a grant over everything."""
+        if role == "auditor" and grant is None:
+            grant = await self.grant()
+        key = new_access_key()
+        await self.world.execute(
+            "INSERT INTO access_keys (controller, access_key, role, secret_sha256, grant_id, expires_at, revoked_at)"
+            " VALUES ($1, $2, $3, $4, $5, $6, $7)",
+            self.controller,
+            key.name,
+            role,
+            key.secret_sha256,
+            grant,
+            columns.get("expires_at"),
+            columns.get("revoked_at"),
+        )
+        return key.whole
+
+    async def grant(self, **changes: Any) -> UUID:
+        """A grant over everything for a year; `changes` replace columns."""
+        columns: dict[str, Any] = {
+            "grant_id": uuid4(),
+            "case_reference": "CNIL-2026-0042",
+            "authority": "CNIL",
+            "ends_at": datetime.now(UTC) + timedelta(days=365),
+            "made_by": "ak_made_in_a_test",
+            **changes,
+        }
+        places = ", ".join(f"${number}" for number in range(2, len(columns) + 2))
+        await self.world.execute(
+            f"INSERT INTO grants (controller, {', '.join(columns)}) VALUES ($1, {places})",
+            self.controller,
+            *columns.values(),
+        )
+        grant: UUID = columns["grant_id"]
+        return grant
 
     async def notice(self, content: Mapping[str, Any], published_at: datetime) -> str:
         """Publish a notice at the site; returns its hash in hex."""

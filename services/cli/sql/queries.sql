@@ -17,9 +17,10 @@ UPDATE controllers SET details = $2 WHERE name = $1 RETURNING controller;
 SELECT name, legal_name, contact, details FROM controllers WHERE name = $1;
 
 -- list_controllers --
--- Every controller with how many sites and logs it has.
+-- Every controller with how many sites and logs it has; the place of its access records is no site.
 SELECT c.name, c.legal_name, c.contact,
-       (SELECT count(*) FROM sites s WHERE s.controller = c.controller) AS sites,
+       (SELECT count(*) FROM sites s JOIN logs l ON l.controller = s.controller AND l.log = s.log
+        WHERE s.controller = c.controller AND l.kind = 'consent') AS sites,
        (SELECT count(*) FROM logs l WHERE l.controller = c.controller) AS logs
 FROM controllers c ORDER BY c.name;
 
@@ -28,16 +29,37 @@ FROM controllers c ORDER BY c.name;
 INSERT INTO logs (controller, name, origin) VALUES ($1, $2, $3) RETURNING log;
 
 -- find_log_of_controller --
--- The number of a controller's log by its name.
-SELECT log FROM logs WHERE controller = $1 AND name = $2;
+-- The number of a controller's log by its name; its access log takes no site.
+SELECT log FROM logs WHERE controller = $1 AND name = $2 AND kind = 'consent';
+
+-- find_access_log --
+-- The number of the log that takes a controller's access records.
+SELECT log FROM logs WHERE controller = $1 AND kind = 'access' AND closed_at IS NULL;
+
+-- create_access_log --
+-- The log of a controller's access records, and the place that they are posted from: no site, it has no keys.
+WITH made AS (
+    INSERT INTO logs (controller, name, origin, kind) VALUES ($1, $2, $3, 'access') RETURNING controller, log
+)
+INSERT INTO sites (controller, name, log) SELECT controller, $4, log FROM made;
+
+-- lacking_access_log --
+-- Controllers with a log and without one for access records, and the origin of their first log.
+SELECT c.name, (SELECT l.origin FROM logs l WHERE l.controller = c.controller ORDER BY l.log LIMIT 1) AS origin
+FROM controllers c
+WHERE c.erased_at IS NULL
+    AND EXISTS (SELECT FROM logs l WHERE l.controller = c.controller)
+    AND NOT EXISTS (SELECT FROM logs l WHERE l.controller = c.controller AND l.kind = 'access' AND l.closed_at IS NULL)
+ORDER BY c.name;
 
 -- create_site --
 -- A new site, bound to its log for good.
 INSERT INTO sites (controller, name, log, origins) VALUES ($1, $2, $3, $4) RETURNING site;
 
 -- find_site_of_operator --
--- A site by its name, with its controller.
-SELECT controller, site FROM sites WHERE name = $1;
+-- A site by its name, with its controller; the place of access records is none.
+SELECT s.controller, s.site FROM sites s JOIN logs l ON l.controller = s.controller AND l.log = s.log
+WHERE s.name = $1 AND l.kind = 'consent';
 
 -- list_sites --
 -- Sites, of one controller or ($1 NULL) of all, with log, the newest verifier key, size and allowed origins.
@@ -54,7 +76,8 @@ ORDER BY c.name, s.name;
 -- allow_origin --
 -- Let pages of an origin use the site's publishable keys; changes nothing if they may already.
 UPDATE sites SET origins = CASE WHEN $2 = ANY (origins) THEN origins ELSE array_append(origins, $2) END
-WHERE name = $1 RETURNING origins;
+FROM logs l
+WHERE sites.name = $1 AND l.controller = sites.controller AND l.log = sites.log AND l.kind = 'consent' RETURNING origins;
 
 -- create_site_key --
 -- A key that posts events to a site.
@@ -62,17 +85,45 @@ INSERT INTO site_keys (controller, site_key, site, kind, secret_sha256) VALUES (
 
 -- create_access_key --
 -- A key that reads a controller's answers in a role.
-INSERT INTO access_keys (controller, access_key, role, secret_sha256) VALUES ($1, $2, $3, $4);
+INSERT INTO access_keys (controller, access_key, role, secret_sha256, label, expires_at, sites)
+VALUES ($1, $2, $3, $4, $5, $6, $7);
+
+-- replace_access_key --
+-- A key that opens what the one before opens, which ends after a while; a regulator's is its grant's.
+WITH before AS (
+    UPDATE access_keys SET expires_at = least(expires_at, now() + $4::interval)
+    WHERE access_key = $1 AND role <> 'auditor' AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())
+    RETURNING controller, role, label, sites
+), was AS (
+    SELECT expires_at - created_at AS life FROM access_keys WHERE access_key = $1
+)
+INSERT INTO access_keys (controller, access_key, role, secret_sha256, label, expires_at, sites, replaces)
+SELECT b.controller, $2, b.role, $3, b.label, now() + coalesce(w.life, interval '365 days'), b.sites, $1 FROM before b, was w
+RETURNING access_key;
+
+-- invite_person --
+-- Somebody who may sign in once they have opened the invitation.
+INSERT INTO people (controller, person, name, role) VALUES ($1, $2, $3, $4);
+
+-- list_people --
+-- Everybody who may sign in, or is invited to.
+SELECT p.person, c.name AS controller, p.name, p.role, p.added_at, p.issuer IS NOT NULL AS has_signed_in
+FROM people p JOIN controllers c ON c.controller = p.controller
+WHERE p.removed_at IS NULL ORDER BY c.name, p.added_at, p.person;
+
+-- remove_person --
+-- They open nothing any more.
+UPDATE people SET removed_at = now() WHERE person = $1 AND removed_at IS NULL;
 
 -- list_keys --
 -- Every key with what it opens; secrets are not stored and so cannot be listed.
-SELECT k.site_key AS key, k.kind AS kind, s.name AS opens, k.created_at, k.revoked_at
+SELECT k.site_key AS key, k.kind AS kind, s.name AS opens, k.created_at, NULL AS expires_at, k.revoked_at
 FROM site_keys k JOIN sites s ON s.controller = k.controller AND s.site = k.site
 UNION ALL
-SELECT k.access_key, k.role, c.name, k.created_at, k.revoked_at
+SELECT k.access_key, k.role, c.name, k.created_at, k.expires_at, k.revoked_at
 FROM access_keys k JOIN controllers c ON c.controller = k.controller
 UNION ALL
-SELECT encode(publisher, 'hex'), 'publisher', service, registered_at, revoked_at FROM publishers
+SELECT encode(publisher, 'hex'), 'publisher', service, registered_at, NULL, revoked_at FROM publishers
 ORDER BY 4;
 
 -- revoke_site_key --

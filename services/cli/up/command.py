@@ -189,6 +189,7 @@ class Embedded:
         """Into an empty database: a controller, a site and a key of each kind, to post the first event with."""
         async with admin.connect(self.addresses.admin_dsn) as connection:
             if await connection.fetch(admin.QUERIES["list_controllers"]):
+                await registry.open_missing_access_logs(connection)
                 return
             await registry.create_controller(connection, FIRST_CONTROLLER, "First controller", "privacy@localhost")
             await registry.create_site(

@@ -16,6 +16,7 @@ from services.ledger.appending import Appending, LogClosed, LogNotOpen
 from services.ledger.erasure.store import ErasureStore
 from services.ledger.erasure.subject import Eraser, append_declarations, log_of
 from services.ledger.high_water import HighWater
+from services.ledger.rights.holds import has_standing_hold
 from services.postgres import Pool
 from services.suppression import Suppression
 
@@ -62,6 +63,8 @@ async def _erase(
             raise LogNotOpen
         appending = Appending(connection, keys, {}, high_water.sizes(), announce=False)
         await appending.lock_heads([log_of(row) for row in await erasures.open_logs(controller)])
+        if await has_standing_hold(connection, controller, datetime.now(UTC)):
+            raise ConfigurationError(f"data of {name} is held by law: release the holds first, or let them expire")
         await append_declarations(
             appending, erasures, await eraser.records(erasures, controller, None, appending.heads)
         )

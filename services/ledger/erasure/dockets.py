@@ -14,25 +14,20 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.keywrap import aes_key_wrap
 
 from schemas.canonical import canonical_json
+from schemas.docket import NONCE_BYTES, place_of_docket
 from services.keys import SECRET_BYTES, ControllerKeys, key_epoch
 from services.ledger.erasure.store import ErasureStore
 
-NONCE_BYTES: Final = 12
-_DOMAIN: Final = b"sayso/docket/v1\n"
+_TELLING: Final = frozenset({"request.answered", "request.told"})
 
 
-def closed_docket(what: Mapping[str, Any]) -> int | None:
-    """The docket that a recorded event closes, None for any other event."""
-    if what["type"] != "request.answered":
+def told_docket(what: Mapping[str, Any]) -> int | None:
+    """The docket of whose person a recorded event says that they were told, None for any other event."""
+    if what["type"] not in _TELLING:
         return None
     request = what.get("request")
     docket = request.get("docket") if isinstance(request, dict) else None
     return docket if type(docket) is int else None
-
-
-def place_of_docket(controller: int, docket: int) -> bytes:
-    """The associated data of a sealed docket."""
-    return b"%b%d\n%d" % (_DOMAIN, controller, docket)
 
 
 async def open_docket(

@@ -18,6 +18,7 @@ from services.keys import EPOCH_S, ControllerKeys, key_epoch
 from services.ledger.appending import Appending, LogClosed, LogNotOpen
 from services.ledger.erasure.store import ErasureStore
 from services.ledger.erasure.subject import log_of
+from services.ledger.erasure.suppressing import end_suppressions
 from services.ledger.high_water import HighWater
 from services.ledger.opening import ERASED
 from services.ledger.own_records import own_record
@@ -50,6 +51,7 @@ async def keep_house(house: House, now: datetime) -> int:
         gone = await Store(connection).expire_dead_letters()
         gone += await erasures.close_dockets_at_limit(now)
         gone += await erasures.expire_tombstones(now)
+        gone += await end_suppressions(connection, now)
         living, erased = await erasures.living_controllers(), await erasures.erased_controllers()
     gone += await _end_minimal_proofs(house, now)
     for name in erased:

@@ -24,6 +24,11 @@ class ErasureStore:
         """`connection` has the role sayso_ledger."""
         self._connection = connection
 
+    @property
+    def connection(self) -> Connection | PooledConnection:
+        """For what else has to be written in the same transaction."""
+        return self._connection
+
     async def _fetch(self, name: str, *args: Any) -> list[Row]:
         return await self._connection.fetch(_SQL[name], *args)
 
@@ -125,9 +130,18 @@ class ErasureStore:
         """`place` is (log, index) of the entry that states the counts."""
         await self._execute("declare", controller, number, log, *place)
 
-    async def close_docket(self, controller: int, docket: int, moment: datetime) -> int:
-        """How many were open: 0 or 1."""
-        return await self._execute("close_docket", controller, docket, moment)
+    async def nobody_to_tell(self, controller: int, docket: int) -> None:
+        """Nobody has to be told of an erasure."""
+        await self._execute("nobody_to_tell", controller, docket)
+
+    async def told(self, controller: int, docket: int, moment: datetime) -> None:
+        """The person was told; the docket closes if every system has answered too."""
+        await self._execute("told", controller, docket, moment)
+        await self.close_answered_dockets(controller, [docket], moment)
+
+    async def close_answered_dockets(self, controller: int, dockets: Sequence[int], moment: datetime) -> int:
+        """Of these: how many were closed."""
+        return await self._execute("close_answered_dockets", controller, dockets, moment)
 
     async def close_dockets_at_limit(self, moment: datetime) -> int:
         """How many were closed."""

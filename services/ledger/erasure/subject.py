@@ -8,34 +8,33 @@ of the controller; so no record of the subject can be written meanwhile, and non
 import asyncio
 import os
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
 import orjson
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.keywrap import InvalidUnwrap
 
-from schemas.errors import ProofError
 from schemas.events import IDENTIFIER_STRENGTH
 from schemas.payload import open_part, place_of
 from schemas.record import PART_NAMES, PartName, format_time, part_digest
-from services.keys import ControllerKeys, event_mac, identifier_mac
+from services.keys import ControllerKeys, identifier_mac
 from services.ledger.appending import Appending, LogId
+from services.ledger.downstream.triggers import adopt_triggers, make_erasure_triggers
 from services.ledger.erasure.dockets import docket_content, open_docket
+from services.ledger.erasure.gathering import UNREADABLE, Gathered, Gatherer
+from services.ledger.erasure.holding import Held, held
 from services.ledger.erasure.store import ErasureStore
-from services.ledger.links import LINKED
+from services.ledger.erasure.suppressing import suppress_objections
 from services.ledger.opening import ERASED, Opened, read_ask
 from services.ledger.own_records import own_record
 from services.ledger.registry import Log
+from services.ledger.rights.holds import forget_holds, standing_hold
 from services.ledger.store import Row, Store
-from services.ledger.subjects import unwrap
 from services.suppression import Suppressed, Suppression
 
 _PROOF_NONCE_BYTES: Final = 12
-# What a part that was damaged before can raise when it is opened; its deletion goes on all the same.
-_UNREADABLE: Final = (ProofError, KeyError, TypeError, ValueError, AttributeError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,20 +45,14 @@ class Terms:
     docket: timedelta
 
 
-@dataclass(slots=True)
-class Gathered:
-    """What must be known of a subject before it is deleted. Lives as long as the transaction."""
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What an ask adds to what is erased: when it was made, where the answer goes, and whom it takes along."""
 
-    names: set[bytes] = field(default_factory=set)
-    # Names of weaker identifiers whose subjects go with this one.
-    weaker_names: set[bytes] = field(default_factory=set)
-    identifiers: set[tuple[str, str]] = field(default_factory=set)
-    events: list[bytes] = field(default_factory=list)
-    # Whether there is a record whose event could not be learned, because its `what` is gone or damaged.
-    has_unnamed: bool = False
-    # (row, ground, days) of records of which a rule keeps something.
-    ruled: list[tuple[Row, str, int]] = field(default_factory=list)
-    cipher: AESGCM | None = None
+    at: str
+    reply_to: Mapping[str, Any] | None = None
+    has_somebody_to_tell: bool = False
+    taken_along: Collection[UUID] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +62,13 @@ class Declaration:
     record: Opened
     number: int
     log: int
+
+
+def _asked(ask: Opened, taken_along: Collection[UUID]) -> Asked:
+    reply_to = orjson.loads(ask.parts.context).get("reply_to")
+    # The answer to a request is told to whoever made it, though the docket may not know where.
+    is_request = "request" in ask.what or "request" in ask.what["erasure"]
+    return Asked(ask.what["time"], reply_to, is_request or reply_to is not None, taken_along)
 
 
 def log_of(row: Row) -> Log:
@@ -99,18 +99,19 @@ class Eraser:
         """`event_id_key` names events in the dedupe."""
         self._keys = keys
         self._event_id_key = event_id_key
+        self._gatherer = Gatherer(keys, event_id_key)
         self._suppression = suppression
         self._terms = terms
 
     async def erase(
         self, erasures: ErasureStore, store: Store, ask: Opened, heads: Collection[LogId]
-    ) -> list[Declaration]:
+    ) -> list[Declaration] | Held:
         """Erase the subject that a message asks to erase; return the records that say so, none if there is no subject.
 
         `heads` are those that the caller has locked: of all logs of the controller that take records.
-        1. Lock the subject, and those who are linked to it alone; 2. erase those first: after a crash between the lines
-        the ask finds its subject still there; 3. gather what leads to it; 4. write the line, durably; 5. delete; 6. say
-        so in every log.
+        1. Lock the subject, and those who are linked to it alone; 2. if one of them is held, nobody is erased; 3. erase
+        the linked ones first: after a crash between the lines the ask finds its subject still there; 4. gather what leads
+        to it; 5. write the line, durably; 6. delete; 7. say so in every log.
         """
         owner = controller, _ = ask.log.controller, ask.log.controller_name
         subject, _ = read_ask(ask.what)
@@ -118,18 +119,23 @@ class Eraser:
         row = rows.pop(subject, None)
         if row is None or row["log"] is not None:
             return []
+        now = datetime.now(UTC)
+        hold = await standing_hold(erasures.connection, controller, [subject, *rows], now)
+        if hold is not None:
+            return held(ask, self._event_id_key, hold, now)
         weaker = Gathered()
         for linked, linked_row in rows.items():
-            gathered = await self._gather(erasures, owner, linked, linked_row, Gathered())
+            gathered = await self._gatherer.gather(erasures, owner, linked, linked_row, Gathered())
             line = await self._write_line(erasures, ask, linked, gathered)
             # One person, one docket: it is opened under the number of whom was asked for.
             await self._delete(erasures, controller, line, gathered, None)
             weaker.identifiers |= gathered.identifiers
             weaker.weaker_names |= gathered.names
-        gathered = await self._gather(erasures, owner, subject, row, weaker)
+            weaker.objections |= gathered.objections
+            weaker.add_services(gathered)
+        gathered = await self._gatherer.gather(erasures, owner, subject, row, weaker)
         line = await self._write_line(erasures, ask, subject, gathered)
-        reply_to = orjson.loads(ask.parts.context).get("reply_to")
-        await self._delete(erasures, controller, line, gathered, (ask.what["time"], reply_to))
+        await self._delete(erasures, controller, line, gathered, _asked(ask, rows))
         return await self.records(erasures, controller, ask, heads)
 
     async def _lock(self, erasures: ErasureStore, store: Store, controller: int, subject: UUID) -> dict[UUID, Row]:
@@ -165,9 +171,9 @@ class Eraser:
         row = await store.lock_subject(controller, subject)
         gathered = Gathered()
         if row is not None:
-            gathered = await self._gather(erasures, (controller, line.controller), subject, row, gathered)
+            gathered = await self._gatherer.gather(erasures, (controller, line.controller), subject, row, gathered)
         gathered.names |= set(line.identifiers)
-        await self._delete(erasures, controller, line, gathered, (format_time(line.erased_at), None))
+        await self._delete(erasures, controller, line, gathered, Asked(format_time(line.erased_at)))
         return row is not None
 
     async def delete_controller(self, erasures: ErasureStore, controller: int, line: Suppressed) -> None:
@@ -214,76 +220,17 @@ class Eraser:
         members = {"erasure": stated if ask is None else {**stated, "asked_at": ask.what["time"]}}
         return own_record(log, self._event_id_key, ERASED, members, now, asked=ask, erased=erased)
 
-    async def _gather(
-        self, erasures: ErasureStore, owner: tuple[int, str], subject: UUID, row: Row, gathered: Gathered
-    ) -> Gathered:
-        """Add what leads to a subject to what is gathered."""
-        controller, name = owner
-        gathered.names |= set(await erasures.identifiers_of(controller, subject))
-        gathered.cipher = self._cipher(name, row)
-        if gathered.cipher is None:
-            gathered.has_unnamed = True
-            return gathered
-        rules = await erasures.rules(controller)
-        async for part in erasures.subject_parts(controller, subject):
-            self._read(name, part, rules, gathered)
-        return gathered
-
-    def _cipher(self, controller_name: str, row: Row) -> AESGCM | None:
-        """The subject's; None if nothing of it can be read any more. Raises ConfigurationError."""
-        if row["key_epoch"] not in self._keys.epochs(controller_name):
-            # Its epoch's key was destroyed: a dump older than the backup window.
-            return None
-        try:
-            return AESGCM(unwrap(self._keys, controller_name, row))
-        except InvalidUnwrap:
-            return None
-
-    def _read(self, controller_name: str, part: Row, rules: Mapping[str, tuple[str, int]], gathered: Gathered) -> None:
-        """Add one record to what is known of its subject; a damaged part hides nothing of the others."""
-        cipher = gathered.cipher
-        assert cipher is not None  # or there is nothing to read
-        what: dict[str, Any] = {}
-        try:
-            if part["what"] is None:
-                gathered.has_unnamed = True
-            else:
-                what = _open(cipher, part, "what")
-        except _UNREADABLE:
-            gathered.has_unnamed = True
-        try:
-            if part["who"] is not None:
-                for known in _open(cipher, part, "who").get("identifiers", ()):
-                    if what.get("type") != LINKED or self._goes_too(controller_name, known, gathered):
-                        gathered.identifiers.add((known["type"], known["value"]))
-        except _UNREADABLE:
-            pass
-        if not what:
-            return
-        try:
-            gathered.events.append(event_mac(self._event_id_key, controller_name, what["id"]))
-            ruled = [rules[d["purpose"]] for d in what.get("decisions", ()) if d["purpose"] in rules]
-        except _UNREADABLE:
-            gathered.has_unnamed = True
-            return
-        if ruled:
-            gathered.ruled.append((part, *max(ruled, key=lambda rule: rule[1])))
-
-    def _goes_too(self, controller_name: str, identifier: Mapping[str, str], gathered: Gathered) -> bool:
-        """Whether an identifier of a link is of somebody who is erased: that of a shared tablet is others' too."""
-        secret = self._keys.identifier_key(controller_name)
-        name = identifier_mac(secret, identifier["type"], identifier["value"])
-        return name in gathered.names or name in gathered.weaker_names
-
     async def _delete(
         self,
         erasures: ErasureStore,
         controller: int,
         line: Suppressed,
         gathered: Gathered,
-        asked: tuple[str, Mapping[str, Any] | None] | None,
+        asked: Asked | None,
     ) -> None:
-        """1. The number; 2. minimal proofs by rule; 3. count; 4. the docket if `asked`; 5. tombstones; 6. delete."""
+        """1. The number; 2. minimal proofs by rule; 3. count; 4. if `asked`, the docket, and triggers to the systems that
+        hold something of the person; 5. tombstones; 6. objections; 7. delete.
+        """
         owner, subject = (controller, line.controller), line.subject
         assert subject is not None  # a whole controller goes by delete_controller
         await erasures.write_erasure(controller, line.number, line.event, line.subject, line.ground, line.erased_at)
@@ -291,14 +238,21 @@ class Eraser:
         await erasures.count_parts(controller, line.number, subject)
         in_time = line.erased_at + self._terms.docket > datetime.now(UTC)
         if asked is not None and in_time and gathered.cipher is not None:
-            asked_at, reply_to = asked
-            content = docket_content(sorted(gathered.identifiers), line.ground, asked_at, reply_to)
+            content = docket_content(sorted(gathered.identifiers), line.ground, asked.at, asked.reply_to)
             await open_docket(erasures, self._keys, owner, line.number, content, (line.erased_at, self._terms.docket))
+            made = await make_erasure_triggers(erasures.connection, (controller, line.number), line.erased_at, gathered)
+            await adopt_triggers(erasures.connection, (controller, line.number), [subject, *asked.taken_along])
+            if made and not asked.has_somebody_to_tell:
+                await erasures.nobody_to_tell(controller, line.number)
         names = sorted(gathered.names)
         await erasures.bury(controller, names, line.erased_at, line.erased_at + self._terms.tombstone)
         await erasures.forget_events(controller, gathered.events)
         if gathered.has_unnamed:
             await erasures.forget_places(controller, subject)
+        await suppress_objections(
+            erasures.connection, self._keys, owner, gathered.identifiers, gathered.objections, line.erased_at
+        )
+        await forget_holds(erasures.connection, controller, subject)
         await erasures.delete_subject(controller, subject, names)
 
     async def _keep_minimal_proofs(
@@ -317,7 +271,7 @@ class Eraser:
             try:
                 salt, part = open_part(cipher, row["nonce"], "what", place, row["what"])
                 digests = _digest(cipher, row, "who"), _digest(cipher, row, "context")
-            except _UNREADABLE:
+            except UNREADABLE:
                 # Without the other digests it would prove nothing.
                 continue
             nonce = os.urandom(_PROOF_NONCE_BYTES)
@@ -335,12 +289,6 @@ class Eraser:
                     line.erased_at + timedelta(days=days),
                 )
             )
-
-
-def _open(cipher: AESGCM, row: Row, name: PartName) -> dict[str, Any]:
-    _, part = open_part(cipher, row["nonce"], name, place_of(row["origin"], row["index"]), row[name])
-    value: dict[str, Any] = orjson.loads(part)
-    return value
 
 
 def _digest(cipher: AESGCM, row: Row, name: PartName) -> bytes:

@@ -8,10 +8,10 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.keywrap import InvalidUnwrap
 
+from schemas.docket import NONCE_BYTES, place_of_docket
 from schemas.errors import ConfigurationError, Problem
 from schemas.notices import notice_bytes, notice_hash
 from services.keys import ControllerKeys
-from services.ledger.erasure.dockets import NONCE_BYTES, place_of_docket
 from services.ledger.fsck.findings import Report
 from services.ledger.fsck.snapshot import Snapshot
 from services.ledger.store import Row

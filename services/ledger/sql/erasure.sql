@@ -90,6 +90,14 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11);
 INSERT INTO dockets (controller, docket, sealed, wrapped_key, key_epoch, opened_at, limit_at)
 VALUES ($1, $2, $3, $4, $5, $6, $7);
 
+-- nobody_to_tell --
+-- An erasure that leaves no address to answer to.
+UPDATE dockets SET told_at = opened_at WHERE controller = $1 AND docket = $2;
+
+-- told --
+-- The person knows; from then on only downstream systems keep the docket open.
+UPDATE dockets SET told_at = $3 WHERE controller = $1 AND docket = $2 AND told_at IS NULL AND closed_at IS NULL;
+
 -- bury --
 -- Tombstones; one that stands is moved on, never back: an older erasure may be applied again after a restore.
 INSERT INTO tombstones (controller, identifier, erased_at, expires_at)
@@ -123,8 +131,17 @@ WITH letters AS (
     DELETE FROM links WHERE controller = $1 AND strong = $2
 ), weaker AS (
     UPDATE links SET weak = NULL WHERE controller = $1 AND weak = $2
+), asked AS (
+    -- What they asked for is answered all the same: the docket's number stands for them.
+    UPDATE requests SET subject = NULL,
+        docket = (SELECT max(number) FROM erasures WHERE controller = $1 AND subject = $2)
+    WHERE controller = $1 AND subject = $2
 ), state AS (
     DELETE FROM consent_state WHERE controller = $1 AND subject = $2
+), account AS (
+    DELETE FROM account_deletions WHERE controller = $1 AND subject = $2
+), stated AS (
+    DELETE FROM ages WHERE controller = $1 AND subject = $2
 ), names AS (
     DELETE FROM identifiers WHERE controller = $1 AND subject = $2
 ), parts AS (
@@ -162,10 +179,12 @@ ORDER BY 1;
 -- This entry of this log states the counts.
 UPDATE erased_parts SET declared_log = $4, declared_index = $5 WHERE controller = $1 AND number = $2 AND log = $3;
 
--- close_docket --
--- Everybody has answered: what it held is gone.
-UPDATE dockets SET sealed = NULL, wrapped_key = NULL, key_epoch = NULL, closed_at = $3, outcome = 'answered'
-WHERE controller = $1 AND docket = $2 AND closed_at IS NULL;
+-- close_answered_dockets --
+-- Everybody has answered and the person was told: what they held is gone.
+UPDATE dockets d SET sealed = NULL, wrapped_key = NULL, key_epoch = NULL, closed_at = $3, outcome = 'answered'
+WHERE d.controller = $1 AND d.docket = ANY ($2::bigint[]) AND d.closed_at IS NULL AND d.told_at IS NOT NULL
+    AND NOT EXISTS (
+        SELECT FROM triggers t WHERE t.controller = d.controller AND t.docket = d.docket AND t.answered_at IS NULL);
 
 -- close_dockets_at_limit --
 -- Whoever has not answered by now: what the docket held is gone.
@@ -223,16 +242,40 @@ WITH letters AS (
     DELETE FROM minimal_proofs WHERE controller = $1
 ), buried AS (
     DELETE FROM tombstones WHERE controller = $1
+), asked AS (
+    DELETE FROM requests WHERE controller = $1
+), steps AS (
+    DELETE FROM request_steps WHERE controller = $1
 ), state AS (
     DELETE FROM consent_state WHERE controller = $1
 ), linked AS (
     DELETE FROM links WHERE controller = $1
+), accounts AS (
+    DELETE FROM account_deletions WHERE controller = $1
+), stated AS (
+    DELETE FROM ages WHERE controller = $1
 ), names AS (
     DELETE FROM identifiers WHERE controller = $1
 ), parts AS (
     DELETE FROM payloads WHERE controller = $1
+), held AS (
+    DELETE FROM holds WHERE controller = $1
+), stopped AS (
+    DELETE FROM held_erasures WHERE controller = $1
+), restricted AS (
+    DELETE FROM restrictions WHERE controller = $1
+), objected AS (
+    DELETE FROM suppressed_objections WHERE controller = $1
+), wanted AS (
+    DELETE FROM erasure_asks WHERE controller = $1
+), agreed AS (
+    DELETE FROM approvals WHERE controller = $1
 ), events AS (
     UPDATE dedupe SET content = NULL, received_at = NULL WHERE controller = $1 AND content IS NOT NULL
+), messages AS (
+    DELETE FROM deliveries WHERE controller = $1
+), told AS (
+    DELETE FROM triggers WHERE controller = $1
 ), closed AS (
     UPDATE dockets SET sealed = NULL, wrapped_key = NULL, key_epoch = NULL, closed_at = $2, outcome = 'limit'
     WHERE controller = $1 AND closed_at IS NULL

@@ -106,13 +106,19 @@ ORDER BY d.index, d.event;
 -- Which entries of this log are said to state which deleted parts, of whatever log.
 SELECT declared_index AS index, sum(who)::bigint AS who, sum(what)::bigint AS what, sum(context)::bigint AS context,
     array_agg(number) AS numbers
-FROM erased_parts
-WHERE controller = $1 AND declared_log = $2
+FROM (
+    SELECT declared_index, who, what, context, number FROM erased_parts WHERE controller = $1 AND declared_log = $2
+    UNION ALL
+    SELECT declared_index, who, what, context, NULL FROM retained_parts WHERE controller = $1 AND declared_log = $2
+) stated
 GROUP BY declared_index;
 
 -- erased_parts --
--- How many parts of this log erasures have deleted.
+-- How many parts of this log erasures have deleted, and retention since the log was closed.
 SELECT number, who, what, context, declared_log, declared_index FROM erased_parts
+WHERE controller = $1 AND log = $2
+UNION ALL
+SELECT NULL, who, what, context, declared_log, declared_index FROM retained_parts
 WHERE controller = $1 AND log = $2
 ORDER BY number;
 
@@ -131,6 +137,7 @@ SELECT index FROM minimal_proofs WHERE controller = $1 AND log = $2 AND (index <
 -- What, besides the records, the payloads of a controller's logs are checked against.
 SELECT (SELECT max(number) FROM erasures WHERE controller = $1) AS erasures,
     (SELECT count(*) FROM minimal_proofs WHERE controller = $1) AS minimal_proofs,
+    (SELECT sum(cleared)::bigint FROM retention_runs WHERE controller = $1) AS cleared,
     (SELECT count(*) FROM erased_parts WHERE controller = $1 AND declared_index IS NULL) AS undeclared,
     (SELECT count(*) FROM sites WHERE controller = $1) AS sites;
 
@@ -143,6 +150,8 @@ CROSS JOIN LATERAL (
     UNION ALL SELECT 'identifiers' WHERE EXISTS (SELECT FROM identifiers x WHERE x.controller = $1 AND x.subject = e.subject)
     UNION ALL SELECT 'payloads' WHERE EXISTS (SELECT FROM payloads x WHERE x.controller = $1 AND x.subject = e.subject)
     UNION ALL SELECT 'consent_state' WHERE EXISTS (SELECT FROM consent_state x WHERE x.controller = $1 AND x.subject = e.subject)
+    UNION ALL SELECT 'account_deletions' WHERE EXISTS (
+        SELECT FROM account_deletions x WHERE x.controller = $1 AND x.subject = e.subject)
     UNION ALL SELECT 'links' WHERE EXISTS (
         SELECT FROM links x WHERE x.controller = $1 AND (x.strong = e.subject OR x.weak = e.subject))
 ) AS t (found_in)

@@ -79,6 +79,15 @@ SELECT d.event, d.log, d.index, d.content, d.received_at,
 FROM dedupe d
 WHERE d.controller = $1 AND d.event = ANY ($2::bytea[]);
 
+-- state_age --
+-- What a record says of somebody's age; the same record again changes nothing.
+INSERT INTO ages (controller, subject, event, is_over, stated_at) VALUES ($1, $2, $3, $4, $5)
+ON CONFLICT DO NOTHING;
+
+-- clear_ages --
+-- What is known of one subject's, before it is said anew.
+DELETE FROM ages WHERE controller = $1 AND subject = $2;
+
 -- places_of --
 -- Where events stand, in that order.
 SELECT event, log, index FROM dedupe

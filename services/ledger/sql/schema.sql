@@ -417,6 +417,8 @@ CREATE TABLE dockets (
     limit_at timestamptz NOT NULL,
     closed_at timestamptz,
     outcome text CHECK (outcome IN ('answered', 'limit')),
+    -- When the person was told; an erasure with nobody to tell sets it when the docket is opened.
+    told_at timestamptz,
     PRIMARY KEY (controller, docket),
     FOREIGN KEY (controller, docket) REFERENCES erasures (controller, number),
     CHECK ((closed_at IS NULL) = (sealed IS NOT NULL)),
@@ -466,9 +468,10 @@ CREATE INDEX minimal_proofs_identifier_idx ON minimal_proofs (controller, identi
 CREATE TABLE people (
     controller integer NOT NULL REFERENCES controllers,
     person uuid NOT NULL,
-    issuer text NOT NULL,
-    -- SHA-256 of the provider's name for the person (claim sub).
-    subject_sha256 bytea NOT NULL CHECK (length(subject_sha256) = 32),
+    -- Both NULL until whoever was invited has signed in for the first time.
+    issuer text,
+    -- SHA-256 of the provider and its name for the person (claims iss and sub).
+    subject_sha256 bytea CHECK (length(subject_sha256) = 32),
     -- As colleagues call them; the controller's own words.
     name text NOT NULL,
     role text NOT NULL CHECK (role IN ('privacy', 'dpo', 'auditor', 'admin')),
@@ -476,7 +479,8 @@ CREATE TABLE people (
     added_at timestamptz NOT NULL DEFAULT now(),
     removed_at timestamptz,
     PRIMARY KEY (controller, person),
-    CHECK ((role = 'auditor') = (grant_id IS NOT NULL))
+    CHECK ((role = 'auditor') = (grant_id IS NOT NULL)),
+    CHECK ((issuer IS NULL) = (subject_sha256 IS NULL))
 );
 CREATE UNIQUE INDEX people_subject_key ON people (controller, issuer, subject_sha256) WHERE removed_at IS NULL;
 
@@ -540,12 +544,32 @@ CREATE TABLE approvals (
     decided_by text,
     decided_at timestamptz,
     verdict text CHECK (verdict IN ('approved', 'refused')),
+    decided_because text,
     -- Set when what was approved has been done.
     done_at timestamptz,
     PRIMARY KEY (controller, approval),
-    CHECK (decided_by IS DISTINCT FROM asked_by OR decided_by IS NULL),
+    -- Whoever asked may take it back, never approve it.
+    CHECK (verdict IS DISTINCT FROM 'approved' OR decided_by <> asked_by),
     CHECK ((decided_by IS NULL) = (verdict IS NULL) AND (decided_by IS NULL) = (decided_at IS NULL))
 );
+
+CREATE INDEX approvals_due_idx ON approvals (not_before) WHERE verdict = 'approved' AND done_at IS NULL;
+
+-- Asks for erasures: those of one person alone are counted, those that two people approved are worked through.
+CREATE TABLE erasure_asks (
+    controller integer NOT NULL REFERENCES controllers,
+    ask uuid NOT NULL,
+    subject uuid NOT NULL,
+    -- NULL: asked by one person alone.
+    approval uuid,
+    -- NULL: its turn has not come.
+    asked_at timestamptz,
+    -- The dedupe name of the event; NULL while it waits, and where the subject was gone when its turn came.
+    event bytea CHECK (length(event) = 16),
+    PRIMARY KEY (controller, ask)
+);
+CREATE INDEX erasure_asks_alone_idx ON erasure_asks (controller, asked_at) WHERE approval IS NULL;
+CREATE UNIQUE INDEX erasure_asks_approval_key ON erasure_asks (controller, approval, subject) WHERE approval IS NOT NULL;
 
 -- Requests, holds, restrictions: projections of their records, written by the ledger with them ----------------------------
 
@@ -564,7 +588,11 @@ CREATE TABLE requests (
     received_at timestamptz NOT NULL,
     due_on date NOT NULL,
     is_extended boolean NOT NULL DEFAULT false,
+    -- Whether a capability or a sign-in showed who asked: then nobody may ask for more.
+    is_known boolean NOT NULL DEFAULT false,
+    -- Since when the clock stands still, and for how many days it did before.
     paused_on date,
+    paused_days integer NOT NULL DEFAULT 0,
     closed_at timestamptz,
     -- How many steps it has; the next one has this number.
     steps integer NOT NULL,
@@ -602,6 +630,8 @@ CREATE TABLE holds (
     is_confidential boolean NOT NULL DEFAULT false,
     reviewed_at timestamptz,
     released_at timestamptz,
+    -- The dedupe name of the event that placed it: its record says why.
+    event bytea NOT NULL CHECK (length(event) = 16),
     PRIMARY KEY (controller, hold)
 );
 CREATE INDEX holds_subject_idx ON holds (controller, subject) WHERE released_at IS NULL;
@@ -624,6 +654,16 @@ CREATE TABLE restrictions (
     lifted_at timestamptz,
     event bytea NOT NULL CHECK (length(event) = 16),
     PRIMARY KEY (controller, subject, purpose, event)
+);
+
+-- What sites stated of somebody's age: over or under the age that was asked for then (schemas.ages), nothing else.
+CREATE TABLE ages (
+    controller integer NOT NULL,
+    subject uuid NOT NULL,
+    event bytea NOT NULL CHECK (length(event) = 16),
+    is_over boolean NOT NULL,
+    stated_at timestamptz NOT NULL,
+    PRIMARY KEY (controller, subject, event)
 );
 
 -- What an erased person objected to, so that they are not approached again: HMAC-SHA256 of type and value under the
@@ -650,7 +690,7 @@ CREATE TABLE downstreams (
     services text[] NOT NULL DEFAULT '{}',
     url text CHECK ((kind = 'webhook') = (url IS NOT NULL)),
     -- The public key (JWK, canonical JSON) that triggers are sealed to; a task is read by the controller's own people.
-    sealed_to bytea CHECK (kind = 'task' OR sealed_to IS NOT NULL),
+    sealed_to bytea CHECK (kind = 'task' OR sealed_to IS NOT NULL OR NOT 'triggers' = ANY (tells)),
     -- Which secret it knows: counted up when it is replaced.
     secret_number integer NOT NULL DEFAULT 1,
     -- What to do there, for a human.
@@ -708,7 +748,7 @@ CREATE TABLE deliveries (
     dead_at timestamptz,
     PRIMARY KEY (controller, delivery)
 );
-CREATE INDEX deliveries_due_idx ON deliveries (next_at) WHERE delivered_at IS NULL AND dead_at IS NULL;
+CREATE INDEX deliveries_due_idx ON deliveries (controller, system, next_at) WHERE delivered_at IS NULL AND dead_at IS NULL;
 CREATE INDEX deliveries_trigger_idx ON deliveries (controller, trigger);
 
 -- How far a downstream system has been told of a log's records.
@@ -718,6 +758,16 @@ CREATE TABLE feeds (
     log integer NOT NULL,
     next_index bigint NOT NULL,
     PRIMARY KEY (controller, system, log)
+);
+
+-- Versions of notices that those who are told of material changes have been told of, or that change nothing.
+CREATE TABLE announced_versions (
+    controller integer NOT NULL,
+    site integer NOT NULL,
+    notice_id text NOT NULL,
+    version text NOT NULL,
+    announced_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (controller, site, notice_id, version)
 );
 
 -- Retention ----------------------------------------------------------------------------------------------------------
@@ -739,25 +789,45 @@ CREATE TABLE retention_runs (
     asked_at timestamptz NOT NULL DEFAULT now(),
     -- Rules are read as they stood then.
     as_of timestamptz NOT NULL,
+    -- Looks only at what came of age after this; NULL: at everything.
+    since timestamptz,
+    -- Deletes nothing, and says what would go.
+    is_preview boolean NOT NULL DEFAULT false,
     finished_at timestamptz,
-    -- Parts deleted, by rule and part; canonical JSON.
+    -- Where to go on: canonical JSON, written in the transaction that deletes.
+    progress bytea,
+    -- Parts deleted, by rule and part, and what else became of it; canonical JSON.
     counts bytea,
+    -- How many parts that is in all.
+    cleared bigint NOT NULL DEFAULT 0,
     PRIMARY KEY (controller, run)
 );
+CREATE INDEX retention_runs_unfinished_idx ON retention_runs (asked_at) WHERE finished_at IS NULL;
 
--- A withdrawal or deletion that a rule will act on when its grace period ends.
-CREATE TABLE due_erasures (
+-- When a person's account was last deleted at the site, and last restored: a rule may count from the deletion.
+CREATE TABLE account_deletions (
     controller integer NOT NULL,
-    -- The dedupe name of the event that began the period.
-    event bytea NOT NULL CHECK (length(event) = 16),
-    rule text NOT NULL,
     subject uuid NOT NULL,
-    purpose text NOT NULL DEFAULT '',
-    due_at timestamptz NOT NULL,
-    PRIMARY KEY (controller, event, rule, purpose)
+    -- The dedupe name of the event that says so.
+    event bytea CHECK (length(event) = 16),
+    deleted_at timestamptz,
+    restored_at timestamptz,
+    PRIMARY KEY (controller, subject),
+    CHECK ((event IS NULL) = (deleted_at IS NULL))
 );
-CREATE INDEX due_erasures_due_idx ON due_erasures (due_at);
-CREATE INDEX due_erasures_subject_idx ON due_erasures (controller, subject);
+
+-- What retention deleted of a closed log, and which entry of the log that took over from it says so. What it deletes of an
+-- open log stands in that log's own entries alone.
+CREATE TABLE retained_parts (
+    controller integer NOT NULL,
+    log integer NOT NULL,
+    who bigint NOT NULL,
+    what bigint NOT NULL,
+    context bigint NOT NULL,
+    declared_log integer NOT NULL,
+    declared_index bigint NOT NULL,
+    PRIMARY KEY (controller, declared_log, declared_index)
+);
 
 -- Exports ------------------------------------------------------------------------------------------------------------
 
@@ -905,9 +975,12 @@ $$;
 
 CREATE FUNCTION find_access_key(wanted text)
 RETURNS TABLE (controller integer, controller_name text, role text, secret_sha256 bytea, expires_at timestamptz,
-               sites integer[], grant_id uuid)
+               sites text[], grant_id uuid)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public AS $$
-    SELECT k.controller, c.name, k.role, k.secret_sha256, k.expires_at, k.sites, k.grant_id
+    SELECT k.controller, c.name, k.role, k.secret_sha256, k.expires_at,
+        CASE WHEN k.sites IS NOT NULL THEN ARRAY(
+            SELECT s.name FROM sites s WHERE s.controller = k.controller AND s.site = ANY (k.sites)) END,
+        k.grant_id
     FROM access_keys k JOIN controllers c ON c.controller = k.controller
     WHERE k.access_key = wanted AND k.revoked_at IS NULL AND c.erased_at IS NULL
 $$;
@@ -1006,6 +1079,15 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public AS $$
     WHERE (e.state = 'waiting' OR (e.state = 'running' AND e.heartbeat_at < silent_since)) AND c.erased_at IS NULL
     ORDER BY e.asked_at
 $$;
+
+-- What two people agreed on and whose time has come.
+CREATE FUNCTION due_approvals() RETURNS TABLE (controller integer, controller_name text, approval uuid, act text)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public AS $$
+    SELECT a.controller, c.name, a.approval, a.act
+    FROM approvals a JOIN controllers c ON c.controller = a.controller
+    WHERE a.verdict = 'approved' AND a.done_at IS NULL AND a.not_before <= now() AND c.erased_at IS NULL
+    ORDER BY a.not_before
+$$;
 -- Grants -------------------------------------------------------------------------------------------------------------
 
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA public FROM PUBLIC;
@@ -1040,7 +1122,7 @@ GRANT DELETE ON timestamp_wishes, tombstones, minimal_proofs TO sayso_ledger;
 GRANT UPDATE (ends_at) ON log_keys TO sayso_ledger;
 GRANT UPDATE (declared_log, declared_index) ON erased_parts TO sayso_ledger;
 GRANT UPDATE (erased_at, expires_at) ON tombstones TO sayso_ledger;
-GRANT UPDATE (sealed, wrapped_key, key_epoch, closed_at, outcome) ON dockets TO sayso_ledger;
+GRANT UPDATE (sealed, wrapped_key, key_epoch, closed_at, outcome, told_at) ON dockets TO sayso_ledger;
 GRANT UPDATE (replaced_at, destroyed_at) ON sealing_keys TO sayso_ledger;
 GRANT UPDATE (wrapped_key, key_epoch) ON subjects TO sayso_ledger;
 GRANT UPDATE (erased_at) ON controllers TO sayso_ledger;
@@ -1072,30 +1154,38 @@ GRANT EXECUTE ON FUNCTION find_site(text) TO sayso_query;
 GRANT EXECUTE ON FUNCTION find_site_place(text) TO sayso_ingest, sayso_query;
 
 GRANT EXECUTE ON FUNCTION find_session(bytea), find_controller(text), find_trigger(uuid),
-    waiting_exports(timestamptz) TO sayso_query;
+    waiting_exports(timestamptz), due_approvals() TO sayso_query;
 
 GRANT SELECT ON people, sessions, grants, terms, approvals, requests, request_steps, holds, held_erasures, restrictions,
-    suppressed_objections, downstreams, triggers, deliveries, feeds, retention_rules, retention_runs, due_erasures, exports,
+    suppressed_objections, downstreams, triggers, deliveries, feeds, retention_rules, retention_runs, account_deletions,
+    retained_parts, exports,
     figures TO sayso_ledger, sayso_query;
 GRANT INSERT ON requests, request_steps, holds, held_erasures, restrictions, suppressed_objections, triggers, deliveries,
-    feeds, retention_runs, due_erasures, figures TO sayso_ledger;
-GRANT UPDATE ON requests, holds, restrictions, suppressed_objections, triggers, deliveries, feeds, retention_runs, figures,
-    approvals TO sayso_ledger;
+    feeds, retention_runs, account_deletions, retained_parts, figures TO sayso_ledger;
+GRANT UPDATE ON requests, holds, restrictions, suppressed_objections, triggers, deliveries, feeds, retention_runs,
+    account_deletions, figures, approvals TO sayso_ledger;
 GRANT DELETE ON requests, request_steps, holds, held_erasures, restrictions, suppressed_objections, triggers, deliveries,
-    feeds, due_erasures, people, sessions, exports, grants, approvals TO sayso_ledger;
+    feeds, account_deletions, retention_runs, people, sessions, exports, grants, approvals TO sayso_ledger;
 -- Retention clears parts one by one, leaving their digests.
 GRANT UPDATE (who, what, context, who_digest, what_digest, context_digest) ON payloads TO sayso_ledger;
+
+GRANT SELECT, INSERT, DELETE ON ages TO sayso_ledger;
+GRANT SELECT, INSERT ON announced_versions TO sayso_ledger;
+GRANT SELECT ON ages TO sayso_query;
 
 -- Query keeps the controller's own arrangements; nobody's personal data but its own people's names.
 GRANT SELECT, INSERT ON access_keys TO sayso_query;
 GRANT UPDATE (revoked_at, expires_at, label) ON access_keys TO sayso_query;
 GRANT INSERT ON people, sessions, grants, terms, approvals, downstreams, retention_rules, retention_runs, exports
     TO sayso_query;
-GRANT UPDATE (removed_at, name, role) ON people TO sayso_query;
-GRANT UPDATE (ended_at) ON sessions TO sayso_query;
+GRANT UPDATE (removed_at, issuer, subject_sha256) ON people TO sayso_query;
+GRANT UPDATE (ended_at, expires_at) ON sessions TO sayso_query;
 GRANT DELETE ON sessions TO sayso_query;
 GRANT UPDATE (revoked_at, revoked_by) ON grants TO sayso_query;
-GRANT UPDATE (decided_by, decided_at, verdict, done_at) ON approvals TO sayso_query;
+GRANT UPDATE (decided_by, decided_at, decided_because, verdict, done_at) ON approvals TO sayso_query;
+GRANT SELECT, INSERT, DELETE ON erasure_asks TO sayso_query;
+GRANT UPDATE (asked_at, event) ON erasure_asks TO sayso_query;
+GRANT SELECT, DELETE ON erasure_asks TO sayso_ledger;
 GRANT UPDATE ON downstreams TO sayso_query;
 GRANT UPDATE (next_at, dead_at) ON deliveries TO sayso_query;
 GRANT UPDATE ON exports TO sayso_query;
@@ -1117,9 +1207,10 @@ BEGIN
         'consent_state', 'inbox', 'dead_letters', 'outbox', 'log_keys', 'cosignatures', 'timestamps',
         'timestamp_wishes', 'erasures', 'erased_parts', 'tombstones', 'dockets', 'minimal_proof_rules',
         'minimal_proofs', 'links', 'corrections', 'catalogue_services', 'compliance_steps', 'people', 'sessions', 'grants',
-        'terms', 'approvals', 'requests', 'request_steps', 'holds', 'held_erasures', 'restrictions',
+        'terms', 'approvals', 'erasure_asks', 'requests', 'request_steps', 'holds', 'held_erasures', 'restrictions',
         'suppressed_objections', 'downstreams', 'triggers', 'deliveries', 'feeds', 'retention_rules', 'retention_runs',
-        'due_erasures', 'exports', 'figures']
+        'account_deletions', 'retained_parts', 'exports', 'figures', 'ages',
+        'announced_versions']
     LOOP
         EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', walled);
         EXECUTE format('CREATE POLICY one_controller ON %I USING (controller = current_controller())', walled);
@@ -1140,9 +1231,17 @@ DO $$
 DECLARE
     walled text;
 BEGIN
-    FOREACH walled IN ARRAY ARRAY['subjects', 'identifiers', 'payloads', 'consent_state', 'requests', 'restrictions']
+    FOREACH walled IN ARRAY ARRAY['subjects', 'identifiers', 'payloads', 'consent_state', 'requests', 'restrictions',
+        'erasures', 'holds', 'triggers', 'account_deletions', 'erasure_asks']
     LOOP
         EXECUTE format('CREATE POLICY in_scope ON %I AS RESTRICTIVE USING (is_in_scope(subject))', walled);
     END LOOP;
+    -- What is of people and does not say whose: no regulator's, whoever the grant is about.
+    FOREACH walled IN ARRAY ARRAY['dockets', 'minimal_proofs', 'dead_letters', 'tombstones', 'suppressed_objections',
+        'held_erasures', 'request_steps', 'approvals', 'deliveries', 'exports', 'people', 'sessions', 'access_keys']
+    LOOP
+        EXECUTE format('CREATE POLICY in_scope ON %I AS RESTRICTIVE USING (is_in_scope(NULL))', walled);
+    END LOOP;
 END
 $$;
+CREATE POLICY in_scope ON links AS RESTRICTIVE USING (is_in_scope(strong) OR is_in_scope(weak));

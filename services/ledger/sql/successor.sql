@@ -14,10 +14,10 @@ SELECT FROM log_heads WHERE controller = $1 AND log = $2 FOR UPDATE;
 
 -- succeed --
 -- The new log, the old one closed, and the sites of the old one on the new one.
-WITH made AS (
-    INSERT INTO logs (controller, name, origin, predecessor, follows_size, follows_root)
-    VALUES ($1, $3, $4, $2, $5, $6) RETURNING controller, log
-), closed AS (
-    UPDATE logs SET closed_at = now() WHERE controller = $1 AND log = $2
+WITH closed AS (
+    UPDATE logs SET closed_at = now() WHERE controller = $1 AND log = $2 RETURNING kind
+), made AS (
+    INSERT INTO logs (controller, name, origin, predecessor, follows_size, follows_root, kind)
+    SELECT $1, $3, $4, $2, $5, $6, kind FROM closed RETURNING controller, log
 )
 UPDATE sites SET log = made.log FROM made WHERE sites.controller = $1 AND sites.log = $2;

@@ -6,7 +6,7 @@ Invariant: proof and timestamps are over the same checkpoint, one for each log, 
 import asyncio
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
@@ -26,6 +26,7 @@ from services.query.bundles.report.pdf import report_pdf
 from services.query.bundles.store import BundleStore
 from services.query.bundles.trust import Trust
 from services.query.decisions import Decisions, Moment, describe
+from services.query.grants.scope import has_record, is_limited, require_subject
 from services.query.parameters import encode_cursor
 from services.query.payloads import disclose, read_part, subject_cipher
 from services.query.proofs import RETRY_AFTER_S
@@ -44,6 +45,26 @@ class Made:
 
     zip: bytes
     pdf: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Fixed:
+    """What an export has settled: the size of each log's one checkpoint, the time it speaks of, the parts it shows."""
+
+    sizes: Mapping[int, int]
+    made_at: datetime
+    parts: Collection[PartName]
+    # None: every purpose.
+    purposes: frozenset[str] | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Evidence:
+    """Records that are proven, with their logs by origin; whose they are."""
+
+    controller: Mapping[str, str]
+    proven: Sequence[Proven]
+    logs: Mapping[str, LogEvidence]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,26 +88,25 @@ class Bundles:
         if wanted is not None and not set(wanted) <= set(caller.parts):
             raise RoleNotAllowed
         name = event_mac(self.event_id_key, caller.controller_name, str(event_id))
-        async with controller_transaction(self.pool, caller.controller) as connection:
-            row = await BundleStore(connection, caller.controller).event(name)
-        if row is None:
+        async with controller_transaction(self.pool, caller.controller, subjects=caller.scope) as connection:
+            row = await BundleStore(connection, caller.controller).event(name, looks=caller.role == "dpo")
+        if row is None or not has_record(caller, self._what(caller, row)):
             raise NotFound
         about = {"kind": "event", "event": str(event_id)}
-        what = read_part(subject_cipher(self.keys, caller.controller_name, row), row, "what") or {}
+        what = self._what(caller, row) or {}
         purposes = {decision["purpose"] for decision in what.get("decisions", [])}
         state = None if row["subject"] is None else await self._state(caller, row["subject"], purposes)
         return await self._make(caller, about, [row], state, wanted=wanted)
 
     async def subject(self, caller: Caller, subject: UUID, after: tuple[int, int], most: int) -> Made:
         """The bundle of a page of a subject's published records. Raises as `event` does."""
-        async with controller_transaction(self.pool, caller.controller) as connection:
-            rows = await BundleStore(connection, caller.controller).records(subject, after, most + 1)
+        require_subject(caller, subject)
+        is_complete = after[1] < 0 and not is_limited(caller)
+        rows, more = await self._chosen(caller, subject, after, most)
         if not rows:
             raise NotFound
-        more = len(rows) > most
-        rows = rows[:most]
-        about = {"kind": "subject", "subject": str(subject), "complete": not more and after[1] < 0}
-        following = encode_cursor((rows[-1]["log_number"], rows[-1]["index"])) if more else None
+        about = {"kind": "subject", "subject": str(subject), "complete": is_complete and more is None}
+        following = None if more is None else encode_cursor(more)
         return await self._make(caller, about, rows, await self._state(caller, subject, None), following)
 
     async def erasure(self, caller: Caller, event_id: UUID) -> Made:
@@ -96,6 +116,28 @@ class Bundles:
             rows = await BundleStore(connection, caller.controller).declarations(certificate.number)
         about = {"kind": "erasure", "subject": certificate.claims.get("subject")}
         return await self._make(caller, about, rows, None, certificate=certificate)
+
+    async def _chosen(
+        self, caller: Caller, subject: UUID, after: tuple[int, int], most: int
+    ) -> tuple[list[Row], tuple[int, int] | None]:
+        """Up to `most` records after a place that the caller's grant chooses, and the place to go on after."""
+        chosen: list[Row] = []
+        async with controller_transaction(self.pool, caller.controller, subjects=caller.scope) as connection:
+            store = BundleStore(connection, caller.controller)
+            while True:
+                room = most - len(chosen)
+                rows = await store.records(subject, after, room + 1)
+                for row in rows[:room]:
+                    after = row["log_number"], row["index"]
+                    if has_record(caller, self._what(caller, row)):
+                        chosen.append(row)
+                if len(rows) <= room:
+                    return chosen, None
+                if len(chosen) == most:
+                    return chosen, after
+
+    def _what(self, caller: Caller, row: Row) -> dict[str, Any] | None:
+        return read_part(subject_cipher(self.keys, caller.controller_name, row), row, "what")
 
     async def _state(self, caller: Caller, subject: UUID, purposes: set[str] | None) -> dict[str, Any]:
         """What stands now, of some purposes or of all."""
@@ -119,38 +161,76 @@ class Bundles:
         ends: dict[int, int] = {}
         for row in rows:
             ends[row["log_number"]] = max(row["index"], ends.get(row["log_number"], 0))
-        sizes = {log: await self._covering_size(caller, log, index) for log, index in ends.items()}
-        async with controller_transaction(self.pool, caller.controller) as connection:
+        sizes = {log: await self.covering_size(caller, log, index) for log, index in ends.items()}
+        evidence = await self._prove(caller, rows, sizes, caller.parts if wanted is None else wanted)
+        if not evidence.proven:
+            raise NotFound
+        dossier = self._dossier(evidence, about, rows, format_time(datetime.now(UTC)), state)
+        dossier = replace(dossier, next=following, certificate=certificate)
+        return await asyncio.to_thread(_draw, dossier)
+
+    async def chosen(self, caller: Caller, subject: UUID, rows: Sequence[Row], fixed: Fixed) -> tuple[Made, int] | None:
+        """The bundle of some records of a subject, for an export, and how many it holds; None if none can be proven.
+
+        What stands is said as of the moment given, so that the same export makes the same bundle again.
+        """
+        evidence = await self._prove(caller, rows, fixed.sizes, fixed.parts)
+        if not evidence.proven:
+            return None
+        at = await self.subjects.state(caller, subject, Moment(fixed.made_at, fixed.made_at))
+        state = {
+            "at": format_time(at.at),
+            "known_at": format_time(at.known_at),
+            "decisions": [
+                describe(one)
+                for one in at.judged
+                if fixed.purposes is None or one.answer.decided.purpose in fixed.purposes
+            ],
+        }
+        about = {"kind": "subject", "subject": str(subject), "complete": False}
+        dossier = self._dossier(evidence, about, rows, format_time(fixed.made_at), state)
+        return await asyncio.to_thread(_draw, dossier), len(evidence.proven)
+
+    async def _prove(
+        self, caller: Caller, rows: Sequence[Row], sizes: Mapping[int, int], shown: Collection[PartName]
+    ) -> _Evidence:
+        """Each row's proof under the checkpoint of that size of its log, and what outsiders say of it."""
+        async with controller_transaction(self.pool, caller.controller, subjects=caller.scope) as connection:
             reader, store = Reader(connection, caller.controller), BundleStore(connection, caller.controller)
             controller = await store.controller()
             logs: dict[str, LogEvidence] = {}
             for row in rows:
                 if row["origin"] not in logs:
                     logs[row["origin"]] = await log_evidence(reader, store, self.trust, row, sizes[row["log_number"]])
-            shown = caller.parts if wanted is None else wanted
             proofs = [await self._proof(caller, reader, row, logs[row["origin"]], shown) for row in rows]
         proven = [
             Proven(proof, row["log"], await self._receipt(caller, proof))
             for row, proof in zip(rows, proofs, strict=True)
             if proof is not None
         ]
-        if not proven:
-            raise NotFound
-        dossier = Dossier(
-            made_at=format_time(datetime.now(UTC)),
+        return _Evidence(dict(controller), proven, logs)
+
+    def _dossier(
+        self,
+        evidence: _Evidence,
+        about: Mapping[str, Any],
+        rows: Sequence[Row],
+        made_at: str,
+        state: Mapping[str, Any] | None,
+    ) -> Dossier:
+        proven = evidence.proven
+        return Dossier(
+            made_at=made_at,
             about=about,
-            controller=dict(controller),
+            controller=evidence.controller,
             records=proven,
-            logs={origin: logs[origin] for origin in dict.fromkeys(one.proof.origin for one in proven)},
+            logs={origin: evidence.logs[origin] for origin in dict.fromkeys(one.proof.origin for one in proven)},
             state=state,
-            next=following,
             left_out=len(rows) - len(proven),
             receipt_keys=write_json(self.receipts.jwks()),
-            certificate=certificate,
         )
-        return await asyncio.to_thread(_draw, dossier)
 
-    async def _covering_size(self, caller: Caller, log: int, index: int) -> int:
+    async def covering_size(self, caller: Caller, log: int, index: int) -> int:
         """The size of the checkpoint to prove under: with a timestamp if one is there, or comes in time.
 
         Raises NotPublishedYet.

@@ -47,6 +47,7 @@ async def subject_proof(
     """
     media_type = _wanted(request)
     made = await request.state.bundles.subject(caller, subject, page.after(), page.limit)
+    await request.state.looks.note(caller, request, look="bundle", subject=subject)
     return bundle_response(made, media_type, f"subject-{subject}")
 
 

@@ -23,8 +23,9 @@ class BundleStore:
     async def _row(self, query: str, *arguments: Any) -> Row | None:
         return await self._connection.fetchrow(_QUERIES[query], self._controller, *arguments)
 
-    async def event(self, event: bytes) -> Row | None:
-        return await self._row("bundle_event", event)
+    async def event(self, event: bytes, *, looks: bool) -> Row | None:
+        """A record of the access log only with `looks`."""
+        return await self._row("bundle_event", event, looks)
 
     async def records(self, subject: UUID, after: tuple[int, int], most: int) -> list[Row]:
         return await self._rows("bundle_records", subject, *after, most)

@@ -3,6 +3,7 @@
 Invariant: query deletes nothing; what it says of an erasure stands in rows that the ledger wrote with it.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 from uuid import UUID
@@ -15,13 +16,15 @@ from services.keys import ControllerKeys, event_mac
 from services.postgres import Pool, controller_transaction
 from services.query.asking import RETRY_AFTER_S, Asking, Site, is_ours
 from services.query.auth import Caller
-from services.query.erasure.store import ErasureStore
+from services.query.erasure.mass import count_lone_ask
+from services.query.erasure.store import ErasureStore, place_in
 from services.query.parameters import ErasureBody
 from services.query.payloads import read_part, subject_cipher
 from services.query.store import Reader, Row
 
-# accepted: on its way. erased: done. nothing: the subject was gone already. set_aside: the ledger would not take it.
-AskState = Literal["accepted", "erased", "nothing", "set_aside"]
+# accepted: on its way. erased: done. held: the law stopped it. nothing: the subject was gone already. set_aside: the
+# ledger would not take it.
+AskState = Literal["accepted", "erased", "held", "nothing", "set_aside"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +39,8 @@ class Erasures:
     async def ask(self, caller: Caller, subject: UUID, body: ErasureBody, wait_s: int) -> tuple[dict[str, Any], bool]:
         """What stands now, and whether this request asked for it: a subject is erased once, asking again does no harm.
 
-        Raises NotFound, StreamAway. 1. Look for the subject; 2. one that was erased has its erasure for an answer;
-        3. ask the ledger; 4. look what became of it, if the caller waited.
+        Raises NotFound, TooManyErasures, StreamAway. 1. Look for the subject; 2. one that was erased has its erasure for
+        an answer; 3. count the ask; 4. ask the ledger; 5. look what became of it, if the caller waited.
         """
         async with controller_transaction(self.pool, caller.controller) as connection:
             reader, store = Reader(connection, caller.controller), ErasureStore(connection, caller.controller)
@@ -46,7 +49,8 @@ class Erasures:
                 if erasure is None:
                     raise NotFound
                 return await self._erased(reader, store, caller, erasure), False
-            place = _place(await store.site_of_subject(subject))
+            place = place_in(await store.site_of_subject(subject))
+        await count_lone_ask(self.pool, caller.controller, subject)
         members = {"erasure": {"subject": str(subject), "ground": body.ground}}
         context = {} if body.reply_to is None else {"reply_to": body.reply_to.model_dump()}
         event_id = await self.asking.ask(caller, place, "subject.erased", members, context, wait_s)
@@ -64,6 +68,10 @@ class Erasures:
                 return await self._erased(Reader(connection, caller.controller), store, caller, erasure)
             if not is_ours(self.event_id_key, caller.controller_name, event_id):
                 raise NotFound
+            stopped = await store.held_erasure(name)
+            if stopped is not None:
+                said = await self._asked(Reader(connection, caller.controller), caller, name)
+                return {"erasure": str(event_id), **_held(stopped, said)}
             fate = await store.fate(name)
         answer: dict[str, Any] = {"erasure": str(event_id)}
         if fate is not None and fate["reason"] is not None:
@@ -85,7 +93,7 @@ class Erasures:
             row = await _known_docket(store, number)
             if row["closed_at"] is not None:
                 return _docket(row)
-            place = _place(await store.site_of_erasure(number))
+            place = place_in(await store.site_of_erasure(number))
         members = {"request": {"docket": number}}
         await self.asking.ask(caller, place, "request.answered", members, {}, wait_s)
         return await self.docket(caller, number)
@@ -125,13 +133,6 @@ class Erasures:
         return read_part(cipher, row, "what")
 
 
-def _place(row: Row | None) -> Site:
-    if row is None:
-        # No log of the controller takes records at this moment, so neither would it take this.
-        raise StreamAway(retry_after_s=RETRY_AFTER_S)
-    return Site(row["site"], row["log"])
-
-
 async def _known_docket(store: ErasureStore, number: int) -> Row:
     row = await store.docket(number)
     if row is None:
@@ -150,6 +151,17 @@ def _log(row: Row) -> dict[str, Any]:
         **{name: row[name] for name in PART_NAMES},
         "declared": declared,
     }
+
+
+def _held(row: Row, said: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What may be said of a hold to the person: its ground and end, or that there is one. `stands`: still, so that
+    asking again would be of no use.
+    """
+    answer: dict[str, Any] = {"state": "held", "held_at": format_time(row["held_at"]), "stands": row["stands"]}
+    if said is None or said["hold"]["confidential"]:
+        return {**answer, "by": "law"}
+    expires_at = said["hold"]["expires_at"] if row["expires_at"] is None else format_time(row["expires_at"])
+    return {**answer, "hold": {"ground": said["hold"]["ground"], "until": expires_at}}
 
 
 def _docket(row: Row) -> dict[str, Any]:

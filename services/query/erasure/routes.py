@@ -74,7 +74,9 @@ async def close_docket(request: Request, number: Number, caller: Annotated[Calle
 async def search(request: Request, caller: Annotated[Caller, Depends(SEES_ACTS)]) -> Response:
     """What a written rule kept of the person behind an identifier: where it stands and until when, not what it says."""
     body = await read_model(request, LookupBody)
-    return _json({"minimal_proofs": await request.state.minimal_proofs.search(caller, body.identifier)})
+    found = await request.state.minimal_proofs.search(caller, body.identifier)
+    await request.state.looks.note(caller, request, look="minimal-proofs", proofs=len(found))
+    return _json({"minimal_proofs": found})
 
 
 @minimal_proofs.post("/v1/minimal-proofs/{log}/{index}/release", openapi_extra=_RELEASE_BODY)
@@ -84,4 +86,5 @@ async def release(request: Request, log: str, index: Number, caller: Annotated[C
     proof = await request.state.minimal_proofs.release(caller, log, index, body.reason)
     if proof is None:
         return _json({"state": "asked"}, HTTPStatus.ACCEPTED)
+    await request.state.looks.note(caller, request, look="minimal-proof", place=f"{log}/{index}")
     return Response(proof.json(), media_type=JSON)

@@ -4,10 +4,19 @@ from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
 
+from schemas.errors import StreamAway
 from services.postgres import PooledConnection, named_queries
+from services.query.asking import RETRY_AFTER_S, Site
 from services.query.store import Row
 
 _QUERIES: Final = named_queries(Path(__file__).parents[1] / "sql" / "erasures.sql")
+
+
+def place_in(row: Row | None) -> Site:
+    """Where an event goes, from a row (site, log). Raises StreamAway without one: no log takes records at this moment."""
+    if row is None:
+        raise StreamAway(retry_after_s=RETRY_AFTER_S)
+    return Site(row["site"], row["log"])
 
 
 class ErasureStore:
@@ -54,6 +63,10 @@ class ErasureStore:
     async def fate(self, event: bytes) -> Row | None:
         """reason, passed."""
         return await self._row("fate", event)
+
+    async def held_erasure(self, event: bytes) -> Row | None:
+        """held_at, expires_at (None once the subject is gone), stands."""
+        return await self._row("held_erasure", event)
 
     async def record_at(self, log: int, index: int) -> Row | None:
         """origin, vkey, index, entry, nonce, the three parts and digests, wrapped_key, key_epoch."""

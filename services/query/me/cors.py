@@ -12,8 +12,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 PREFIX: Final = "/v1/me/"
 PREFLIGHT_AGE_S: Final = 600
 _PREFLIGHT: Final = {
-    "access-control-allow-methods": "GET",
-    "access-control-allow-headers": "authorization",
+    "access-control-allow-methods": "GET, POST",
+    "access-control-allow-headers": "authorization, content-type",
     "access-control-max-age": str(PREFLIGHT_AGE_S),
 }
 

@@ -1,7 +1,8 @@
 -- What a proof bundle needs beside the records' proofs. Every statement runs inside a controller's transaction.
 
 -- bundle_event --
--- The record of an event by its dedupe name, with its parts, the key they open with and whose they are.
+-- The record of an event by its dedupe name, with its parts, the key they open with and whose they are; of a look at
+-- personal data only for whom the access log is ($3).
 SELECT d.log AS log_number, l.name AS log, l.origin, d.index, r.entry, p.nonce, p.who, p.what, p.context,
        p.who_digest, p.what_digest, p.context_digest, s.wrapped_key, s.key_epoch,
        CASE WHEN s.log IS NULL THEN s.subject END AS subject
@@ -10,7 +11,7 @@ JOIN logs l ON l.controller = d.controller AND l.log = d.log
 JOIN records r ON r.controller = d.controller AND r.log = d.log AND r.index = d.index
 JOIN payloads p ON p.controller = d.controller AND p.log = d.log AND p.index = d.index
 JOIN subjects s ON s.controller = p.controller AND s.subject = p.subject
-WHERE d.controller = $1 AND d.event = $2;
+WHERE d.controller = $1 AND d.event = $2 AND (l.kind = 'consent' OR $3);
 
 -- bundle_records --
 -- One page of a subject's published records in the order of their places, after the place given.
@@ -18,7 +19,7 @@ SELECT p.log AS log_number, l.name AS log, l.origin, p.index, r.entry, p.nonce, 
        p.who_digest, p.what_digest, p.context_digest, s.wrapped_key, s.key_epoch, s.subject
 FROM payloads p
 JOIN subjects s ON s.controller = p.controller AND s.subject = p.subject AND s.log IS NULL
-JOIN logs l ON l.controller = p.controller AND l.log = p.log
+JOIN logs l ON l.controller = p.controller AND l.log = p.log AND l.kind = 'consent'
 JOIN log_heads h ON h.controller = p.controller AND h.log = p.log AND h.published_size > p.index
 JOIN records r ON r.controller = p.controller AND r.log = p.log AND r.index = p.index
 WHERE p.controller = $1 AND p.subject = $2 AND (p.log, p.index) > ($3, $4)

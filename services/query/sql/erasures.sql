@@ -5,9 +5,10 @@
 SELECT s.name AS site, l.name AS log
 FROM sites s
 JOIN logs l ON l.controller = s.controller AND l.log = s.log
-WHERE s.controller = $1 AND l.closed_at IS NULL
+WHERE s.controller = $1 AND l.closed_at IS NULL AND l.kind = 'consent'
 ORDER BY s.log IS DISTINCT FROM (
-        SELECT p.log FROM payloads p WHERE p.controller = $1 AND p.subject = $2 ORDER BY p.log DESC, p.index DESC LIMIT 1
+        SELECT p.log FROM payloads p JOIN logs r ON r.controller = p.controller AND r.log = p.log
+        WHERE p.controller = $1 AND p.subject = $2 AND r.kind = 'consent' ORDER BY p.log DESC, p.index DESC LIMIT 1
     ), s.site
 LIMIT 1;
 
@@ -16,7 +17,7 @@ LIMIT 1;
 SELECT s.name AS site, l.name AS log
 FROM sites s
 JOIN logs l ON l.controller = s.controller AND l.log = s.log
-WHERE s.controller = $1 AND l.closed_at IS NULL
+WHERE s.controller = $1 AND l.closed_at IS NULL AND l.kind = 'consent'
 ORDER BY s.log IS DISTINCT FROM (
         SELECT e.declared_log FROM erased_parts e WHERE e.controller = $1 AND e.number = $2 ORDER BY e.log LIMIT 1
     ), s.site
@@ -60,6 +61,12 @@ WHERE e.controller = $1 AND e.number IN (
         AND NOT EXISTS (SELECT FROM erasures n WHERE n.controller = $1 AND n.event = m.event AND n.number > m.number)))
     WHERE m.controller = $1 AND m.number = $2)
 GROUP BY e.ground, e.keep_until ORDER BY e.keep_until, e.ground;
+
+-- held_erasure --
+-- The hold that stopped an erasure, and whether it stands still.
+SELECT e.held_at, h.expires_at, coalesce(h.released_at IS NULL AND h.expires_at > now(), false) AS stands
+FROM held_erasures e LEFT JOIN holds h ON h.controller = e.controller AND h.hold = e.hold
+WHERE e.controller = $1 AND e.event = $2;
 
 -- fate --
 -- What became of an event that led to no erasure: set aside with a reason, or passed.

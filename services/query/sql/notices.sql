@@ -1,8 +1,9 @@
 -- Notices as a DPO publishes them over the API. Every statement runs inside a controller's transaction.
 
 -- site --
--- A site of the controller by its name.
-SELECT site FROM sites WHERE controller = $1 AND name = $2;
+-- A site of the controller by its name; the place of its access records is none.
+SELECT s.site FROM sites s JOIN logs l ON l.controller = s.controller AND l.log = s.log
+WHERE s.controller = $1 AND s.name = $2 AND l.kind = 'consent';
 
 -- published --
 -- The notices of a site, oldest first.

@@ -3,7 +3,13 @@
 
 -- find_access_key --
 -- Whose key it is; runs with the owner's rights because the controller is not known yet.
-SELECT controller, controller_name, role, secret_sha256 FROM find_access_key($1);
+SELECT controller, controller_name, role, secret_sha256, expires_at, sites, grant_id FROM find_access_key($1);
+
+-- grant_in_force --
+-- What a regulator may look at; no row before it begins, after its end, or once it was revoked.
+SELECT grant_id, case_reference, subjects, purposes, records_from, records_until, confidential_until
+FROM grants
+WHERE controller = $1 AND grant_id = $2 AND revoked_at IS NULL AND begins_at <= now() AND ends_at > now();
 
 -- find_log --
 -- The controller, origin and verifier key of a public log name.
@@ -22,17 +28,26 @@ SELECT EXISTS (SELECT FROM identifiers WHERE controller = $1);
 SELECT subject FROM identifiers WHERE controller = $1 AND identifier = $2;
 
 -- subject --
--- A person's key, and whether any record lost its decision part; stand-ins of logs are nobody.
+-- A person's key, and whether any record lost its decision part; stand-ins of logs are nobody. Who looked decides
+-- nothing: the access log is left out here and below.
 SELECT s.wrapped_key, s.key_epoch,
-       EXISTS (SELECT FROM payloads p WHERE p.controller = s.controller AND p.subject = s.subject AND p.what IS NULL)
+       EXISTS (SELECT FROM payloads p JOIN logs l ON l.controller = p.controller AND l.log = p.log
+               WHERE p.controller = s.controller AND p.subject = s.subject AND p.what IS NULL AND l.kind = 'consent')
            AS lost
 FROM subjects s
 WHERE s.controller = $1 AND s.subject = $2 AND s.log IS NULL;
 
+-- age --
+-- The latest that a site said of a person's age, by then; of one moment, what protects a child.
+SELECT is_over, stated_at FROM ages
+WHERE controller = $1 AND subject = $2 AND stated_at <= $3
+ORDER BY stated_at DESC, is_over LIMIT 1;
+
 -- subjects --
 -- The same of several persons.
 SELECT s.subject, s.wrapped_key, s.key_epoch,
-       EXISTS (SELECT FROM payloads p WHERE p.controller = s.controller AND p.subject = s.subject AND p.what IS NULL)
+       EXISTS (SELECT FROM payloads p JOIN logs l ON l.controller = p.controller AND l.log = p.log
+               WHERE p.controller = s.controller AND p.subject = s.subject AND p.what IS NULL AND l.kind = 'consent')
            AS lost
 FROM subjects s
 WHERE s.controller = $1 AND s.subject = ANY ($2::uuid[]) AND s.log IS NULL;
@@ -57,7 +72,7 @@ ORDER BY c.purpose, c.legal_basis;
 SELECT p.subject, l.name AS log, l.origin, p.index, p.nonce, p.what
 FROM payloads p
 JOIN logs l ON l.controller = p.controller AND l.log = p.log
-WHERE p.controller = $1 AND p.subject = ANY ($2::uuid[]) AND p.what IS NOT NULL
+WHERE p.controller = $1 AND p.subject = ANY ($2::uuid[]) AND p.what IS NOT NULL AND l.kind = 'consent'
 ORDER BY p.log, p.index;
 
 -- received --
@@ -72,7 +87,7 @@ FROM payloads p
 JOIN logs l ON l.controller = p.controller AND l.log = p.log
 JOIN log_heads h ON h.controller = p.controller AND h.log = p.log
 JOIN records r ON r.controller = p.controller AND r.log = p.log AND r.index = p.index
-WHERE p.controller = $1 AND p.subject = ANY ($2::uuid[]) AND (p.log, p.index) > ($3, $4)
+WHERE p.controller = $1 AND p.subject = ANY ($2::uuid[]) AND (p.log, p.index) > ($3, $4) AND l.kind = 'consent'
 ORDER BY p.log, p.index
 LIMIT $5;
 
@@ -96,7 +111,8 @@ CROSS JOIN LATERAL (SELECT convert_from(n.content, 'UTF8')::jsonb AS body) j
 WHERE n.controller = $1 AND (s.name = ANY($2::text[]) OR n.notice = ANY($3::bytea[]));
 
 -- event --
--- The record of an event by its dedupe name, with its encrypted parts and the key they open with.
+-- The record of an event by its dedupe name, with its encrypted parts and the key they open with; of a look at personal
+-- data only for whom the access log is ($3).
 SELECT d.log AS log_number, l.origin, l.vkey, d.index, r.entry, p.nonce, p.who, p.what, p.context,
        p.who_digest, p.what_digest, p.context_digest, s.wrapped_key, s.key_epoch
 FROM dedupe d
@@ -104,7 +120,7 @@ JOIN logs l ON l.controller = d.controller AND l.log = d.log
 JOIN records r ON r.controller = d.controller AND r.log = d.log AND r.index = d.index
 JOIN payloads p ON p.controller = d.controller AND p.log = d.log AND p.index = d.index
 JOIN subjects s ON s.controller = p.controller AND s.subject = p.subject
-WHERE d.controller = $1 AND d.event = $2;
+WHERE d.controller = $1 AND d.event = $2 AND (l.kind = 'consent' OR $3);
 
 -- subject_of_event --
 -- Whose record an event became, by the event's dedupe name.

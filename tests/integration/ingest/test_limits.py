@@ -68,6 +68,9 @@ async def test_unconfirmed_events_have_a_bucket_of_their_own(made_shop: Shop) ->
         alone = await made_shop.post(event_now(4))
         assert alone.status_code == 429
         assert int(alone.headers["retry-after"]) >= 1
+        # A report of a child is a stranger's word too, also where it names nobody.
+        report = await made_shop.client.post("/v1/reports", json={"site": "shop.example", "about": "child"})
+        assert (report.status_code, report.json()["type"]) == (429, "/problems/too-many-requests")
         all_of_it = await made_shop.post([event_now(5), event_now(6)])
         assert (all_of_it.status_code, "retry-after" in all_of_it.headers) == (429, True)
         assert all_of_it.headers["access-control-expose-headers"] == "retry-after"

@@ -10,11 +10,11 @@ import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.keywrap import aes_key_unwrap
 
+from schemas.docket import NONCE_BYTES, place_of_docket
 from schemas.payload import place_of
 from schemas.record import PartName, part_digest, read_entry, verify_commitment
 from services.keys import ControllerKeys, event_mac, identifier_mac
 from services.keys.file_provider import FileProvider
-from services.ledger.erasure.dockets import NONCE_BYTES, place_of_docket
 from services.ledger.fsck.check import check
 from services.suppression import Suppression
 from tests.support.databases import Database

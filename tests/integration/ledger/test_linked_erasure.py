@@ -10,10 +10,10 @@ import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.keywrap import aes_key_unwrap
 
+from schemas.docket import NONCE_BYTES, place_of_docket
 from schemas.record import format_time, read_entry
 from services.keys import ControllerKeys
 from services.keys.file_provider import FileProvider
-from services.ledger.erasure.dockets import NONCE_BYTES, place_of_docket
 from services.ledger.fsck.check import check
 from services.ledger.rebuild import rebuild
 from services.suppression import Suppression

@@ -19,7 +19,7 @@ from tests.support.databases import Database
 from tests.support.rows import Controller, World
 from tests.support.wait import until
 
-ROLES = ("reader", "dpo", "auditor", "admin")
+ROLES = ("site", "privacy", "dpo", "auditor", "admin")
 
 
 def settings_of(world: World, **changes: Any) -> QuerySettings:
@@ -38,11 +38,11 @@ def settings_of(world: World, **changes: Any) -> QuerySettings:
 
 
 @asynccontextmanager
-async def serving(settings: QuerySettings) -> AsyncIterator[str]:
-    """The service on a free port of its own; yields its address."""
+async def serving(settings: QuerySettings, port: int = 0) -> AsyncIterator[str]:
+    """The service on a free port of its own, or the one given; yields its address."""
     # With the protocol named, asyncio turns Nagle's algorithm off: without, each answer waits 40 ms for an ACK.
     with socket.socket(proto=socket.IPPROTO_TCP) as listener:
-        listener.bind(("127.0.0.1", 0))
+        listener.bind(("127.0.0.1", port))
         config = uvicorn.Config(create_app(settings), log_config=None, access_log=False)
         server = uvicorn.Server(config)
         task = asyncio.create_task(server.serve([listener]))
@@ -98,6 +98,11 @@ async def shop(world: World) -> Controller:
 @pytest.fixture
 async def dpo(client: httpx2.AsyncClient, shop: Controller) -> Caller:
     return Caller(client, await shop.access_key("dpo"))
+
+
+@pytest.fixture
+async def privacy(client: httpx2.AsyncClient, shop: Controller) -> Caller:
+    return Caller(client, await shop.access_key("privacy"))
 
 
 @pytest.fixture

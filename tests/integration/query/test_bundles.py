@@ -150,7 +150,7 @@ async def test_the_bundle_of_an_event_verifies_and_can_be_read(dpo: Caller, shop
     assert "ève@example.com" in text_of(pdf.content)
 
 
-@pytest.mark.parametrize(("role", "shown"), [("reader", {"what"}), ("auditor", {"what", "context"})])
+@pytest.mark.parametrize(("role", "shown"), [("site", {"what"}), ("auditor", {"what", "context"})])
 async def test_nobody_sees_more_in_a_bundle_than_in_a_proof(
     shop: Controller, with_role: Callable[[Controller, str], Any], role: str, shown: set[str]
 ) -> None:
@@ -191,8 +191,8 @@ async def test_the_bundle_of_a_subject_holds_every_record_page_by_page(
     rest = report_of(await downloaded(dpo, path, cursor=report["next"]))
     assert ([one["event"] for one in rest["records"]], rest["next"]) == ([second.event], None)
     assert rest["about"]["complete"] is False
-    reader = await with_role(shop, "reader")
-    assert (await fetched(reader, path)).status_code == 403
+    site = await with_role(shop, "site")
+    assert (await fetched(site, path)).status_code == 403
     stranger = await with_role(await shop.world.controller("rival"), "dpo")
     assert (await fetched(stranger, path)).status_code == 404
     assert (await fetched(stranger, f"/v1/events/{first.event}/proof")).status_code == 404

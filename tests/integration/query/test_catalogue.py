@@ -27,33 +27,34 @@ async def view(caller: Caller) -> dict[str, dict[str, Any]]:
     return {one["service"]: one for one in (await caller.ask("/v1/catalogue"))["services"]}
 
 
-async def test_the_catalogue_holds_until_something_else_is_stated(dpo: Caller) -> None:
-    found = await view(dpo)
+async def test_the_catalogue_holds_until_something_else_is_stated(privacy: Caller) -> None:
+    found = await view(privacy)
     assert set(found) == set(services())
     assert {one["stated_by"] for one in found.values()} == {"catalogue"}
     assert found["chatra"]["content"] == services()["chatra"].model_dump(exclude_none=True)
 
 
-async def test_an_override_replaces_members_and_the_latest_counts(dpo: Caller) -> None:
-    first = await send(dpo, "PUT", "/v1/catalogue/chatra", {"risk": "high", "retention": {"en": "30 days"}})
+async def test_an_override_replaces_members_and_the_latest_counts(privacy: Caller) -> None:
+    first = await send(privacy, "PUT", "/v1/catalogue/chatra", {"risk": "high", "retention": {"en": "30 days"}})
     assert (first.status_code, first.json()) == (201, {"service": "chatra"})
-    again = await send(dpo, "PUT", "/v1/catalogue/chatra", {"retention": {"en": "30 days"}, "risk": "high"})
+    again = await send(privacy, "PUT", "/v1/catalogue/chatra", {"retention": {"en": "30 days"}, "risk": "high"})
     assert again.status_code == 200
-    found = (await view(dpo))["chatra"]
+    found = (await view(privacy))["chatra"]
     assert (found["stated_by"], found["overrides"]) == ("override", ["retention", "risk"])
     assert found["content"]["retention"] == {"en": "30 days"}
     assert found["content"]["cookies"][0]["name"] == "Chatra"
-    assert (await send(dpo, "PUT", "/v1/catalogue/chatra", {"risk": "low"})).status_code == 201
-    found = (await view(dpo))["chatra"]
+    assert (await send(privacy, "PUT", "/v1/catalogue/chatra", {"risk": "low"})).status_code == 201
+    found = (await view(privacy))["chatra"]
     assert found["content"]["risk"] == "low"
     assert found["content"]["retention"] == services()["chatra"].retention
-    assert (await send(dpo, "PUT", "/v1/catalogue/chatra", {"risk": "high", "retention": {"en": "30 days"}})).is_success
-    assert (await view(dpo))["chatra"]["overrides"] == ["retention", "risk"]
+    body = {"risk": "high", "retention": {"en": "30 days"}}
+    assert (await send(privacy, "PUT", "/v1/catalogue/chatra", body)).is_success
+    assert (await view(privacy))["chatra"]["overrides"] == ["retention", "risk"]
 
 
-async def test_a_service_of_ones_own(dpo: Caller) -> None:
-    assert (await send(dpo, "PUT", "/v1/catalogue/map", MAP)).status_code == 201
-    found = (await view(dpo))["map"]
+async def test_a_service_of_ones_own(privacy: Caller) -> None:
+    assert (await send(privacy, "PUT", "/v1/catalogue/map", MAP)).status_code == 201
+    found = (await view(privacy))["map"]
     assert found["stated_by"] == "controller"
     assert "overrides" not in found
     assert found["content"] == MAP | {"service": "map"}
@@ -73,47 +74,47 @@ NO_SERVICE: list[tuple[str, Any, str]] = [
 ]
 
 
-async def test_what_makes_no_service_is_refused_with_its_place(dpo: Caller) -> None:
+async def test_what_makes_no_service_is_refused_with_its_place(privacy: Caller) -> None:
     for path, body, pointer in NO_SERVICE:
-        answer = await send(dpo, "PUT", path, body)
+        answer = await send(privacy, "PUT", path, body)
         problem = (answer.status_code, answer.json()["type"], answer.json()["pointer"])
         assert problem == (422, "/problems/invalid-parameter", pointer), body
         assert "secret" not in answer.text
         assert "sercet" not in answer.text
-    assert "map" not in await view(dpo)
+    assert "map" not in await view(privacy)
 
 
-async def test_a_body_is_read_strictly(dpo: Caller) -> None:
-    answer = await dpo.client.put(
+async def test_a_body_is_read_strictly(privacy: Caller) -> None:
+    answer = await privacy.client.put(
         "/v1/catalogue/map",
         content=b'{"name":"a","name":"b"}',
-        headers={"authorization": f"Bearer {dpo.key}"},
+        headers={"authorization": f"Bearer {privacy.key}"},
     )
     assert answer.json()["type"] == "/problems/duplicate-key"
 
 
-async def test_steps_are_missing_then_done_then_due(dpo: Caller, shop: Controller) -> None:
-    assert (await dpo.ask("/v1/catalogue/steps"))["steps"] == []
+async def test_steps_are_missing_then_done_then_due(privacy: Caller, shop: Controller) -> None:
+    assert (await privacy.ask("/v1/catalogue/steps"))["steps"] == []
     await shop.notice(notice_content(), BASE_TIME)
-    found = (await dpo.ask("/v1/catalogue/steps"))["steps"]
+    found = (await privacy.ask("/v1/catalogue/steps"))["steps"]
     assert {(one["service"], one["state"]) for one in found} == {("chatra", "missing")}
     today = datetime.now(UTC).date()
     long_ago = today - timedelta(days=400)
     note = {"note": "Signed by both, folder 7"}
     body = {"step": "agreement-signed", "done_on": long_ago.isoformat()} | note
-    assert (await send(dpo, "POST", "/v1/catalogue/chatra/steps", body)).status_code == 201
-    assert (await send(dpo, "POST", "/v1/catalogue/chatra/steps", body)).status_code == 200
+    assert (await send(privacy, "POST", "/v1/catalogue/chatra/steps", body)).status_code == 201
+    assert (await send(privacy, "POST", "/v1/catalogue/chatra/steps", body)).status_code == 200
     recent = {"step": "retention-set", "done_on": today.isoformat()}
-    assert (await send(dpo, "POST", "/v1/catalogue/chatra/steps", recent)).status_code == 201
-    steps = {one["step"]: one for one in (await dpo.ask("/v1/catalogue/steps"))["steps"]}
+    assert (await send(privacy, "POST", "/v1/catalogue/chatra/steps", recent)).status_code == 201
+    steps = {one["step"]: one for one in (await privacy.ask("/v1/catalogue/steps"))["steps"]}
     signed = steps["agreement-signed"]
     assert (signed["state"], signed["done_on"], signed["note"]) == ("due", long_ago.isoformat(), note["note"])
     assert signed["due_on"][:4] == str(long_ago.year + 1)
     assert signed["what"]["de"].startswith("Den Vertrag")
     assert (steps["retention-set"]["state"], steps["transfer-assessed"]["state"]) == ("done", "missing")
     # Done anew: the latest day counts, whenever it was written down.
-    assert (await send(dpo, "POST", "/v1/catalogue/chatra/steps", body | {"done_on": today.isoformat()})).is_success
-    steps = {one["step"]: one for one in (await dpo.ask("/v1/catalogue/steps"))["steps"]}
+    assert (await send(privacy, "POST", "/v1/catalogue/chatra/steps", body | {"done_on": today.isoformat()})).is_success
+    steps = {one["step"]: one for one in (await privacy.ask("/v1/catalogue/steps"))["steps"]}
     assert steps["agreement-signed"]["state"] == "done"
 
 
@@ -129,44 +130,44 @@ NO_STEP: list[tuple[str, dict[str, str], int, str | None]] = [
 ]
 
 
-async def test_a_step_that_cannot_be_is_refused(dpo: Caller) -> None:
+async def test_a_step_that_cannot_be_is_refused(privacy: Caller) -> None:
     for service, changes, status, pointer in NO_STEP:
         body = {"step": "agreement-signed", "done_on": "2026-01-05"} | changes
-        answer = await send(dpo, "POST", f"/v1/catalogue/{service}/steps", body)
+        answer = await send(privacy, "POST", f"/v1/catalogue/{service}/steps", body)
         assert (answer.status_code, answer.json().get("pointer")) == (status, pointer), changes
 
 
-async def test_a_service_that_only_a_notice_knows_has_the_usual_steps(dpo: Caller, shop: Controller) -> None:
+async def test_a_service_that_only_a_notice_knows_has_the_usual_steps(privacy: Caller, shop: Controller) -> None:
     purposes = [notice_content()["purposes"][0] | {"services": ["our-crm"]}]
     await shop.notice(notice_content(purposes=purposes), BASE_TIME)
     body = {"step": "agents-trained", "done_on": "2026-01-05"}
-    assert (await send(dpo, "POST", "/v1/catalogue/our-crm/steps", body)).status_code == 201
-    found = {one["step"]: one["service"] for one in (await dpo.ask("/v1/catalogue/steps"))["steps"]}
+    assert (await send(privacy, "POST", "/v1/catalogue/our-crm/steps", body)).status_code == 201
+    found = {one["step"]: one["service"] for one in (await privacy.ask("/v1/catalogue/steps"))["steps"]}
     assert found == dict.fromkeys(
         ("agreement-signed", "transfer-assessed", "agents-trained", "retention-set"), "our-crm"
     )
 
 
 async def test_another_controller_sees_and_changes_nothing(
-    world: World, dpo: Caller, with_role: Callable[..., Any]
+    world: World, privacy: Caller, with_role: Callable[..., Any]
 ) -> None:
     body = {"step": "agreement-signed", "done_on": "2026-01-05"}
-    assert (await send(dpo, "PUT", "/v1/catalogue/chatra", {"risk": "high"})).status_code == 201
-    assert (await send(dpo, "PUT", "/v1/catalogue/map", MAP)).status_code == 201
-    assert (await send(dpo, "POST", "/v1/catalogue/chatra/steps", body)).status_code == 201
-    other = await with_role(await world.controller("other"), "admin")
+    assert (await send(privacy, "PUT", "/v1/catalogue/chatra", {"risk": "high"})).status_code == 201
+    assert (await send(privacy, "PUT", "/v1/catalogue/map", MAP)).status_code == 201
+    assert (await send(privacy, "POST", "/v1/catalogue/chatra/steps", body)).status_code == 201
+    other = await with_role(await world.controller("other"), "privacy")
     found = await view(other)
     assert "map" not in found
     assert found["chatra"]["content"]["risk"] == "medium"
     assert (await other.ask("/v1/catalogue/steps"))["steps"] == []
     assert (await send(other, "POST", "/v1/catalogue/map/steps", body)).status_code == 404
     assert (await send(other, "PUT", "/v1/catalogue/chatra", {"risk": "low"})).status_code == 201
-    assert (await view(dpo))["chatra"]["content"]["risk"] == "high"
+    assert (await view(privacy))["chatra"]["content"]["risk"] == "high"
 
 
-async def test_the_wall_holds_below_the_code(world: World, shop: Controller, dpo: Caller) -> None:
+async def test_the_wall_holds_below_the_code(world: World, shop: Controller, privacy: Caller) -> None:
     """Row-level security: no row of another controller is read, and none can be written in its name."""
-    assert (await send(dpo, "PUT", "/v1/catalogue/map", MAP)).status_code == 201
+    assert (await send(privacy, "PUT", "/v1/catalogue/map", MAP)).status_code == 201
     other = await world.controller("other")
     pool = await create_pool(world.database.dsn(), role="sayso_query", size=1, application="test")
     async with pool:

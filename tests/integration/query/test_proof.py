@@ -71,7 +71,7 @@ async def test_no_acceptable_form(dpo: Caller, shop: Controller) -> None:
 
 
 @pytest.mark.parametrize(
-    ("role", "parts"), [("reader", {"what"}), ("auditor", {"what", "context"}), ("admin", {"who", "what", "context"})]
+    ("role", "parts"), [("site", {"what"}), ("auditor", {"what", "context"}), ("privacy", {"who", "what", "context"})]
 )
 async def test_a_role_discloses_its_parts_and_no_more(
     shop: Controller, with_role: Callable[..., Any], role: str, parts: set[str]

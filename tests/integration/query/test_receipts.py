@@ -129,7 +129,7 @@ async def test_a_refusal_of_nobody(dpo: Caller, shop: Controller) -> None:
 
 @pytest.mark.parametrize(
     ("role", "parts"),
-    [("reader", {"what"}), ("auditor", {"what"}), ("dpo", {"who", "what"}), ("admin", {"who", "what"})],
+    [("site", {"what"}), ("auditor", {"what"}), ("dpo", {"who", "what"}), ("privacy", {"who", "what"})],
 )
 async def test_a_role_is_shown_its_parts(
     shop: Controller, with_role: Callable[..., Any], role: str, parts: set[str]
@@ -145,13 +145,13 @@ async def test_parts_by_name(shop: Controller, dpo: Caller, with_role: Callable[
     record = await recorded(shop)
     claims = await claims_of(dpo, record, shop.vkey, disclose="context")
     assert set(parse_bundle(claims["proof"]["tlog_proof"].encode()).disclosed) == {"what", "context"}
-    reader = await with_role(shop, "reader")
-    assert (await reader.get(receipt_path(record), disclose="who")).status_code == 403
+    site = await with_role(shop, "site")
+    assert (await site.get(receipt_path(record), disclose="who")).status_code == 403
 
 
 async def test_another_controller_sees_nothing(world: World, shop: Controller, with_role: Callable[..., Any]) -> None:
     record = await recorded(shop)
-    stranger = await with_role(await world.controller("other"), "admin")
+    stranger = await with_role(await world.controller("other"), "privacy")
     assert (await stranger.get(receipt_path(record))).status_code == 404
 
 

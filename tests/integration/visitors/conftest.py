@@ -182,6 +182,7 @@ async def house(schema_template: SchemaTemplate, tmp_path_factory: pytest.TempPa
     deployment = Deployment(database, tmp_path_factory.mktemp("house"))
     shop = Shop(deployment)
     await shop.create()
+    await deployment.add_access_log()
     await deployment.fetch("UPDATE controllers SET details = $1", details_bytes(controller_details()))
     key = await deployment.add_access_key("dpo")
     async with (

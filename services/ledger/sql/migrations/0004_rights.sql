@@ -27,9 +27,10 @@ ALTER TABLE access_keys
 CREATE TABLE people (
     controller integer NOT NULL REFERENCES controllers,
     person uuid NOT NULL,
-    issuer text NOT NULL,
-    -- SHA-256 of the provider's name for the person (claim sub).
-    subject_sha256 bytea NOT NULL CHECK (length(subject_sha256) = 32),
+    -- Both NULL until whoever was invited has signed in for the first time.
+    issuer text,
+    -- SHA-256 of the provider and its name for the person (claims iss and sub).
+    subject_sha256 bytea CHECK (length(subject_sha256) = 32),
     -- As colleagues call them; the controller's own words.
     name text NOT NULL,
     role text NOT NULL CHECK (role IN ('privacy', 'dpo', 'auditor', 'admin')),
@@ -37,7 +38,8 @@ CREATE TABLE people (
     added_at timestamptz NOT NULL DEFAULT now(),
     removed_at timestamptz,
     PRIMARY KEY (controller, person),
-    CHECK ((role = 'auditor') = (grant_id IS NOT NULL))
+    CHECK ((role = 'auditor') = (grant_id IS NOT NULL)),
+    CHECK ((issuer IS NULL) = (subject_sha256 IS NULL))
 );
 CREATE UNIQUE INDEX people_subject_key ON people (controller, issuer, subject_sha256) WHERE removed_at IS NULL;
 
@@ -101,12 +103,32 @@ CREATE TABLE approvals (
     decided_by text,
     decided_at timestamptz,
     verdict text CHECK (verdict IN ('approved', 'refused')),
+    decided_because text,
     -- Set when what was approved has been done.
     done_at timestamptz,
     PRIMARY KEY (controller, approval),
-    CHECK (decided_by IS DISTINCT FROM asked_by OR decided_by IS NULL),
+    -- Whoever asked may take it back, never approve it.
+    CHECK (verdict IS DISTINCT FROM 'approved' OR decided_by <> asked_by),
     CHECK ((decided_by IS NULL) = (verdict IS NULL) AND (decided_by IS NULL) = (decided_at IS NULL))
 );
+
+CREATE INDEX approvals_due_idx ON approvals (not_before) WHERE verdict = 'approved' AND done_at IS NULL;
+
+-- Asks for erasures: those of one person alone are counted, those that two people approved are worked through.
+CREATE TABLE erasure_asks (
+    controller integer NOT NULL REFERENCES controllers,
+    ask uuid NOT NULL,
+    subject uuid NOT NULL,
+    -- NULL: asked by one person alone.
+    approval uuid,
+    -- NULL: its turn has not come.
+    asked_at timestamptz,
+    -- The dedupe name of the event; NULL while it waits, and where the subject was gone when its turn came.
+    event bytea CHECK (length(event) = 16),
+    PRIMARY KEY (controller, ask)
+);
+CREATE INDEX erasure_asks_alone_idx ON erasure_asks (controller, asked_at) WHERE approval IS NULL;
+CREATE UNIQUE INDEX erasure_asks_approval_key ON erasure_asks (controller, approval, subject) WHERE approval IS NOT NULL;
 
 -- Requests, holds, restrictions: projections of their records, written by the ledger with them ----------------------------
 
@@ -125,7 +147,11 @@ CREATE TABLE requests (
     received_at timestamptz NOT NULL,
     due_on date NOT NULL,
     is_extended boolean NOT NULL DEFAULT false,
+    -- Whether a capability or a sign-in showed who asked: then nobody may ask for more.
+    is_known boolean NOT NULL DEFAULT false,
+    -- Since when the clock stands still, and for how many days it did before.
     paused_on date,
+    paused_days integer NOT NULL DEFAULT 0,
     closed_at timestamptz,
     -- How many steps it has; the next one has this number.
     steps integer NOT NULL,
@@ -163,6 +189,8 @@ CREATE TABLE holds (
     is_confidential boolean NOT NULL DEFAULT false,
     reviewed_at timestamptz,
     released_at timestamptz,
+    -- The dedupe name of the event that placed it: its record says why.
+    event bytea NOT NULL CHECK (length(event) = 16),
     PRIMARY KEY (controller, hold)
 );
 CREATE INDEX holds_subject_idx ON holds (controller, subject) WHERE released_at IS NULL;
@@ -185,6 +213,16 @@ CREATE TABLE restrictions (
     lifted_at timestamptz,
     event bytea NOT NULL CHECK (length(event) = 16),
     PRIMARY KEY (controller, subject, purpose, event)
+);
+
+-- What sites stated of somebody's age: over or under the age that was asked for then (schemas.ages), nothing else.
+CREATE TABLE ages (
+    controller integer NOT NULL,
+    subject uuid NOT NULL,
+    event bytea NOT NULL CHECK (length(event) = 16),
+    is_over boolean NOT NULL,
+    stated_at timestamptz NOT NULL,
+    PRIMARY KEY (controller, subject, event)
 );
 
 -- What an erased person objected to, so that they are not approached again: HMAC-SHA256 of type and value under the
@@ -211,7 +249,7 @@ CREATE TABLE downstreams (
     services text[] NOT NULL DEFAULT '{}',
     url text CHECK ((kind = 'webhook') = (url IS NOT NULL)),
     -- The public key (JWK, canonical JSON) that triggers are sealed to; a task is read by the controller's own people.
-    sealed_to bytea CHECK (kind = 'task' OR sealed_to IS NOT NULL),
+    sealed_to bytea CHECK (kind = 'task' OR sealed_to IS NOT NULL OR NOT 'triggers' = ANY (tells)),
     -- Which secret it knows: counted up when it is replaced.
     secret_number integer NOT NULL DEFAULT 1,
     -- What to do there, for a human.
@@ -251,6 +289,9 @@ CREATE INDEX triggers_open_idx ON triggers (controller, due_at) WHERE answered_a
 CREATE INDEX triggers_docket_idx ON triggers (controller, docket);
 CREATE INDEX triggers_subject_idx ON triggers (controller, subject) WHERE subject IS NOT NULL;
 
+-- When the person was told; an erasure with nobody to tell sets it when the docket is opened.
+ALTER TABLE dockets ADD COLUMN told_at timestamptz;
+
 -- What is to be posted or published to a downstream system, until it was taken or given up.
 CREATE TABLE deliveries (
     controller integer NOT NULL,
@@ -269,7 +310,7 @@ CREATE TABLE deliveries (
     dead_at timestamptz,
     PRIMARY KEY (controller, delivery)
 );
-CREATE INDEX deliveries_due_idx ON deliveries (next_at) WHERE delivered_at IS NULL AND dead_at IS NULL;
+CREATE INDEX deliveries_due_idx ON deliveries (controller, system, next_at) WHERE delivered_at IS NULL AND dead_at IS NULL;
 CREATE INDEX deliveries_trigger_idx ON deliveries (controller, trigger);
 
 -- How far a downstream system has been told of a log's records.
@@ -279,6 +320,16 @@ CREATE TABLE feeds (
     log integer NOT NULL,
     next_index bigint NOT NULL,
     PRIMARY KEY (controller, system, log)
+);
+
+-- Versions of notices that those who are told of material changes have been told of, or that change nothing.
+CREATE TABLE announced_versions (
+    controller integer NOT NULL,
+    site integer NOT NULL,
+    notice_id text NOT NULL,
+    version text NOT NULL,
+    announced_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (controller, site, notice_id, version)
 );
 
 -- Retention ----------------------------------------------------------------------------------------------------------
@@ -300,25 +351,45 @@ CREATE TABLE retention_runs (
     asked_at timestamptz NOT NULL DEFAULT now(),
     -- Rules are read as they stood then.
     as_of timestamptz NOT NULL,
+    -- Looks only at what came of age after this; NULL: at everything.
+    since timestamptz,
+    -- Deletes nothing, and says what would go.
+    is_preview boolean NOT NULL DEFAULT false,
     finished_at timestamptz,
-    -- Parts deleted, by rule and part; canonical JSON.
+    -- Where to go on: canonical JSON, written in the transaction that deletes.
+    progress bytea,
+    -- Parts deleted, by rule and part, and what else became of it; canonical JSON.
     counts bytea,
+    -- How many parts that is in all.
+    cleared bigint NOT NULL DEFAULT 0,
     PRIMARY KEY (controller, run)
 );
+CREATE INDEX retention_runs_unfinished_idx ON retention_runs (asked_at) WHERE finished_at IS NULL;
 
--- A withdrawal or deletion that a rule will act on when its grace period ends.
-CREATE TABLE due_erasures (
+-- When a person's account was last deleted at the site, and last restored: a rule may count from the deletion.
+CREATE TABLE account_deletions (
     controller integer NOT NULL,
-    -- The dedupe name of the event that began the period.
-    event bytea NOT NULL CHECK (length(event) = 16),
-    rule text NOT NULL,
     subject uuid NOT NULL,
-    purpose text NOT NULL DEFAULT '',
-    due_at timestamptz NOT NULL,
-    PRIMARY KEY (controller, event, rule, purpose)
+    -- The dedupe name of the event that says so.
+    event bytea CHECK (length(event) = 16),
+    deleted_at timestamptz,
+    restored_at timestamptz,
+    PRIMARY KEY (controller, subject),
+    CHECK ((event IS NULL) = (deleted_at IS NULL))
 );
-CREATE INDEX due_erasures_due_idx ON due_erasures (due_at);
-CREATE INDEX due_erasures_subject_idx ON due_erasures (controller, subject);
+
+-- What retention deleted of a closed log, and which entry of the log that took over from it says so. What it deletes of an
+-- open log stands in that log's own entries alone.
+CREATE TABLE retained_parts (
+    controller integer NOT NULL,
+    log integer NOT NULL,
+    who bigint NOT NULL,
+    what bigint NOT NULL,
+    context bigint NOT NULL,
+    declared_log integer NOT NULL,
+    declared_index bigint NOT NULL,
+    PRIMARY KEY (controller, declared_log, declared_index)
+);
 
 -- Exports ------------------------------------------------------------------------------------------------------------
 
@@ -365,9 +436,12 @@ CREATE TABLE figures (
 DROP FUNCTION find_access_key(text);
 CREATE FUNCTION find_access_key(wanted text)
 RETURNS TABLE (controller integer, controller_name text, role text, secret_sha256 bytea, expires_at timestamptz,
-               sites integer[], grant_id uuid)
+               sites text[], grant_id uuid)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public AS $$
-    SELECT k.controller, c.name, k.role, k.secret_sha256, k.expires_at, k.sites, k.grant_id
+    SELECT k.controller, c.name, k.role, k.secret_sha256, k.expires_at,
+        CASE WHEN k.sites IS NOT NULL THEN ARRAY(
+            SELECT s.name FROM sites s WHERE s.controller = k.controller AND s.site = ANY (k.sites)) END,
+        k.grant_id
     FROM access_keys k JOIN controllers c ON c.controller = k.controller
     WHERE k.access_key = wanted AND k.revoked_at IS NULL AND c.erased_at IS NULL
 $$;
@@ -407,35 +481,53 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public AS $$
     WHERE (e.state = 'waiting' OR (e.state = 'running' AND e.heartbeat_at < silent_since)) AND c.erased_at IS NULL
     ORDER BY e.asked_at
 $$;
+
+-- What two people agreed on and whose time has come.
+CREATE FUNCTION due_approvals() RETURNS TABLE (controller integer, controller_name text, approval uuid, act text)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public AS $$
+    SELECT a.controller, c.name, a.approval, a.act
+    FROM approvals a JOIN controllers c ON c.controller = a.controller
+    WHERE a.verdict = 'approved' AND a.done_at IS NULL AND a.not_before <= now() AND c.erased_at IS NULL
+    ORDER BY a.not_before
+$$;
 REVOKE ALL ON FUNCTION find_access_key(text), find_session(bytea), find_controller(text), find_trigger(uuid),
-    waiting_exports(timestamptz) FROM PUBLIC;
+    waiting_exports(timestamptz), due_approvals() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION find_access_key(text), find_session(bytea), find_controller(text), find_trigger(uuid),
-    waiting_exports(timestamptz) TO sayso_query;
+    waiting_exports(timestamptz), due_approvals() TO sayso_query;
 
 -- Grants -------------------------------------------------------------------------------------------------------------
 
 GRANT SELECT ON people, sessions, grants, terms, approvals, requests, request_steps, holds, held_erasures, restrictions,
-    suppressed_objections, downstreams, triggers, deliveries, feeds, retention_rules, retention_runs, due_erasures, exports,
+    suppressed_objections, downstreams, triggers, deliveries, feeds, retention_rules, retention_runs, account_deletions,
+    retained_parts, exports,
     figures TO sayso_ledger, sayso_query;
 GRANT INSERT ON requests, request_steps, holds, held_erasures, restrictions, suppressed_objections, triggers, deliveries,
-    feeds, retention_runs, due_erasures, figures TO sayso_ledger;
-GRANT UPDATE ON requests, holds, restrictions, suppressed_objections, triggers, deliveries, feeds, retention_runs, figures,
-    approvals TO sayso_ledger;
+    feeds, retention_runs, account_deletions, retained_parts, figures TO sayso_ledger;
+GRANT UPDATE ON requests, holds, restrictions, suppressed_objections, triggers, deliveries, feeds, retention_runs,
+    account_deletions, figures, approvals TO sayso_ledger;
 GRANT DELETE ON requests, request_steps, holds, held_erasures, restrictions, suppressed_objections, triggers, deliveries,
-    feeds, due_erasures, people, sessions, exports, grants, approvals TO sayso_ledger;
+    feeds, account_deletions, retention_runs, people, sessions, exports, grants, approvals TO sayso_ledger;
+GRANT UPDATE (told_at) ON dockets TO sayso_ledger;
 -- Retention clears parts one by one, leaving their digests.
 GRANT UPDATE (who, what, context, who_digest, what_digest, context_digest) ON payloads TO sayso_ledger;
+
+GRANT SELECT, INSERT, DELETE ON ages TO sayso_ledger;
+GRANT SELECT, INSERT ON announced_versions TO sayso_ledger;
+GRANT SELECT ON ages TO sayso_query;
 
 -- Query keeps the controller's own arrangements; nobody's personal data but its own people's names.
 GRANT SELECT, INSERT ON access_keys TO sayso_query;
 GRANT UPDATE (revoked_at, expires_at, label) ON access_keys TO sayso_query;
 GRANT INSERT ON people, sessions, grants, terms, approvals, downstreams, retention_rules, retention_runs, exports
     TO sayso_query;
-GRANT UPDATE (removed_at, name, role) ON people TO sayso_query;
-GRANT UPDATE (ended_at) ON sessions TO sayso_query;
+GRANT UPDATE (removed_at, issuer, subject_sha256) ON people TO sayso_query;
+GRANT UPDATE (ended_at, expires_at) ON sessions TO sayso_query;
 GRANT DELETE ON sessions TO sayso_query;
 GRANT UPDATE (revoked_at, revoked_by) ON grants TO sayso_query;
-GRANT UPDATE (decided_by, decided_at, verdict, done_at) ON approvals TO sayso_query;
+GRANT UPDATE (decided_by, decided_at, decided_because, verdict, done_at) ON approvals TO sayso_query;
+GRANT SELECT, INSERT, DELETE ON erasure_asks TO sayso_query;
+GRANT UPDATE (asked_at, event) ON erasure_asks TO sayso_query;
+GRANT SELECT, DELETE ON erasure_asks TO sayso_ledger;
 GRANT UPDATE ON downstreams TO sayso_query;
 GRANT UPDATE (next_at, dead_at) ON deliveries TO sayso_query;
 GRANT UPDATE ON exports TO sayso_query;
@@ -443,12 +535,17 @@ GRANT UPDATE ON exports TO sayso_query;
 -- What query publishes besides since then.
 UPDATE publishers SET types = ARRAY(
     SELECT DISTINCT t FROM unnest(types || ARRAY['consent.withdrawn', 'access.checked', 'access.granted', 'access.revoked', 'hold.reviewed',
-        'notice.changed', 'notice.told', 'request.identity', 'request.reminded', 'request.told', 'request.withdrawn',
+        'notice.told', 'request.identity', 'request.reminded', 'request.told', 'request.withdrawn',
         'restriction.lifted', 'restriction.placed', 'correction', 'trigger.answered']) AS t ORDER BY t)
 WHERE service = 'query';
 UPDATE publishers SET types = ARRAY(
-    SELECT DISTINCT t FROM unnest(types || ARRAY['account.deleted', 'account.restored', 'notice.told']) AS t ORDER BY t)
+    SELECT DISTINCT t FROM unnest(types || ARRAY['account.deleted', 'account.restored', 'age.stated', 'notice.told']) AS t ORDER BY t)
 WHERE service = 'ingest';
+
+-- What was published before this migration is nobody's news.
+INSERT INTO announced_versions (controller, site, notice_id, version)
+SELECT DISTINCT n.controller, n.site, j.body ->> 'notice_id', j.body ->> 'version'
+FROM notices n CROSS JOIN LATERAL (SELECT convert_from(n.content, 'UTF8')::jsonb AS body) j;
 
 -- Row-level security -------------------------------------------------------------------------------------------------
 
@@ -456,9 +553,11 @@ DO $$
 DECLARE
     walled text;
 BEGIN
-    FOREACH walled IN ARRAY ARRAY['people', 'sessions', 'grants', 'terms', 'approvals', 'requests', 'request_steps', 'holds',
+    FOREACH walled IN ARRAY ARRAY['people', 'sessions', 'grants', 'terms', 'approvals', 'erasure_asks',
+        'requests', 'request_steps', 'holds',
         'held_erasures', 'restrictions', 'suppressed_objections', 'downstreams', 'triggers', 'deliveries', 'feeds',
-        'retention_rules', 'retention_runs', 'due_erasures', 'exports', 'figures']
+        'retention_rules', 'retention_runs', 'account_deletions', 'retained_parts', 'exports', 'figures', 'ages',
+        'announced_versions']
     LOOP
         EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', walled);
         EXECUTE format('CREATE POLICY one_controller ON %I USING (controller = current_controller())', walled);
@@ -479,9 +578,17 @@ DO $$
 DECLARE
     walled text;
 BEGIN
-    FOREACH walled IN ARRAY ARRAY['subjects', 'identifiers', 'payloads', 'consent_state', 'requests', 'restrictions']
+    FOREACH walled IN ARRAY ARRAY['subjects', 'identifiers', 'payloads', 'consent_state', 'requests', 'restrictions',
+        'erasures', 'holds', 'triggers', 'account_deletions', 'erasure_asks']
     LOOP
         EXECUTE format('CREATE POLICY in_scope ON %I AS RESTRICTIVE USING (is_in_scope(subject))', walled);
     END LOOP;
+    -- What is of people and does not say whose: no regulator's, whoever the grant is about.
+    FOREACH walled IN ARRAY ARRAY['dockets', 'minimal_proofs', 'dead_letters', 'tombstones', 'suppressed_objections',
+        'held_erasures', 'request_steps', 'approvals', 'deliveries', 'exports', 'people', 'sessions', 'access_keys']
+    LOOP
+        EXECUTE format('CREATE POLICY in_scope ON %I AS RESTRICTIVE USING (is_in_scope(NULL))', walled);
+    END LOOP;
 END
 $$;
+CREATE POLICY in_scope ON links AS RESTRICTIVE USING (is_in_scope(strong) OR is_in_scope(weak));

@@ -35,7 +35,7 @@ def _drawable() -> frozenset[int]:
     return frozenset(TTFont(FONT_FILE).getBestCmap())
 
 
-class _Page(FPDF):
+class Page(FPDF):
     """A4 with one font; every text passes `_clean`."""
 
     def __init__(self, made_at: datetime) -> None:
@@ -83,7 +83,7 @@ def report_pdf(facts: Mapping[str, Any], notices: Mapping[str, str]) -> bytes:
 
     The same facts give the same bytes.
     """
-    page = _Page(datetime.fromisoformat(facts["made_at"]))
+    page = Page(datetime.fromisoformat(facts["made_at"]))
     controller = facts["controller"]
     page.set_title(_TITLES[facts["about"]["kind"]])
     page.heading(_TITLES[facts["about"]["kind"]], 16)
@@ -117,7 +117,7 @@ def report_pdf(facts: Mapping[str, Any], notices: Mapping[str, str]) -> bytes:
     return bytes(page.output())
 
 
-def _state(page: _Page, state: Mapping[str, Any]) -> None:
+def _state(page: Page, state: Mapping[str, Any]) -> None:
     page.heading("Still valid?")
     page.paragraph(f"As of {state['at']}, from everything recorded until then:")
     for decided in state["decisions"]:
@@ -129,7 +129,7 @@ def _state(page: _Page, state: Mapping[str, Any]) -> None:
         page.paragraph("Nothing was decided.")
 
 
-def _record(page: _Page, record: Mapping[str, Any]) -> None:
+def _record(page: Page, record: Mapping[str, Any]) -> None:
     what, who, context = record["what"], record["who"], record["context"]
     page.heading("Record" if what is None else f"{what['type']} on {what['site']}")
     page.row("Event", record["event"])
@@ -147,7 +147,7 @@ def _record(page: _Page, record: Mapping[str, Any]) -> None:
             page.row(label, value)
         page.row("Words", _words(what, record["notice"]))
     if context:
-        page.row("Circumstances", "; ".join(f"{name}: {_short(value)}" for name, value in sorted(context.items())))
+        page.row("Circumstances", "; ".join(f"{name}: {short(value)}" for name, value in sorted(context.items())))
     page.row("Recorded", f"{record['recorded_at']} in the log {record['origin']} at place {record['index']}")
     page.row("Under", f"the log's tree of {record['size']} records, root {record['root']}")
 
@@ -164,11 +164,11 @@ def _who(who: Mapping[str, Any] | None) -> str:
 def _how(what: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
     capture = what.get("capture", {})
     shown = ", ".join(
-        f"{name} {_short(capture[name])}" for name in ("mechanism", "element", "action") if name in capture
+        f"{name} {short(capture[name])}" for name in ("mechanism", "element", "action") if name in capture
     )
     yield "How", f"{shown or 'not stated'}; posted by a {what['posted_by']}"
     if "double_opt_in" in what:
-        yield "Confirmed", ", ".join(f"{name} {_short(value)}" for name, value in what["double_opt_in"].items())
+        yield "Confirmed", ", ".join(f"{name} {short(value)}" for name, value in what["double_opt_in"].items())
     if "marks" in what:
         yield "Marked", ", ".join(what["marks"])
     if "valid_until" in what:
@@ -183,20 +183,20 @@ def _words(what: Mapping[str, Any], named: str | None) -> str:
     return f"notice {shown}; {known} ({what['words']})"
 
 
-def _told(page: _Page, records: Sequence[Mapping[str, Any]], notices: Mapping[str, str]) -> None:
+def _told(page: Page, records: Sequence[Mapping[str, Any]], notices: Mapping[str, str]) -> None:
     for sha256 in dict.fromkeys(record["notice"] for record in records if record["notice"] is not None):
         page.heading("What they were told, word for word")
         page.row("Notice", f"SHA-256 {sha256}")
         page.paragraph(notices.get(sha256, "The words are not at hand."))
 
 
-def _erasure(page: _Page, erasure: Mapping[str, Any]) -> None:
+def _erasure(page: Page, erasure: Mapping[str, Any]) -> None:
     page.heading("What was erased")
     for name, value in erasure.items():
-        page.row(name.replace("_", " ").capitalize(), _short(value))
+        page.row(name.replace("_", " ").capitalize(), short(value))
 
 
-def _log(page: _Page, log: Mapping[str, Any]) -> None:
+def _log(page: Page, log: Mapping[str, Any]) -> None:
     page.heading("Evidence from outside")
     page.row("Log", f"{log['origin']}, {log['size']} records, root {log['root']}")
     for stamp in log["timestamps"]:
@@ -207,12 +207,12 @@ def _log(page: _Page, log: Mapping[str, Any]) -> None:
         page.row("Not there", lack)
 
 
-def _short(value: Any) -> str:
+def short(value: Any) -> str:
     """A value of a part in one line."""
     if isinstance(value, Mapping):
-        return ", ".join(f"{name} {_short(inner)}" for name, inner in value.items())
+        return ", ".join(f"{name} {short(inner)}" for name, inner in value.items())
     if isinstance(value, list):
-        return ", ".join(_short(inner) for inner in value)
+        return ", ".join(short(inner) for inner in value)
     if isinstance(value, bool):
         return "yes" if value else "no"
     return "nothing" if value is None else str(value)

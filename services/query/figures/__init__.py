@@ -1,0 +1,1 @@
+"""Rates of consent, refusal and withdrawal, from counts in which nobody can be found."""

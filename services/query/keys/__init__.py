@@ -1,0 +1,1 @@
+"""Access keys over HTTP: an administrator makes, lists, replaces and revokes them."""

@@ -1,0 +1,25 @@
+-- What limits the use of somebody's data: restrictions, and objections that outlived an erasure. Every statement runs
+-- inside a controller's transaction.
+
+-- restrictions --
+-- Purposes whose processing was restricted for these subjects at $3, as known at $4; '' is every purpose.
+SELECT DISTINCT purpose FROM restrictions
+WHERE controller = $1 AND subject = ANY ($2::uuid[]) AND since <= least($3::timestamptz, $4::timestamptz)
+    AND (lifted_at IS NULL OR lifted_at > least($3::timestamptz, $4::timestamptz));
+
+-- suppressions_exist --
+-- Whether anybody's objection outlived an erasure; before that there may be no key to look up with.
+SELECT EXISTS (SELECT FROM suppressed_objections WHERE controller = $1);
+
+-- suppressed --
+-- Objections of people who were erased, by the names of identifiers, that nobody has to forget yet.
+SELECT identifier, purpose, legal_basis, objected_at, expires_at FROM suppressed_objections
+WHERE controller = $1 AND identifier = ANY ($2::bytea[]) AND expires_at > now()
+ORDER BY purpose, legal_basis;
+
+-- identifying_parts --
+-- The parts that name a subject, the newest first.
+SELECT l.origin, p.index, p.nonce, p.who
+FROM payloads p JOIN logs l ON l.controller = p.controller AND l.log = p.log
+WHERE p.controller = $1 AND p.subject = $2 AND p.who IS NOT NULL AND l.kind = 'consent'
+ORDER BY p.log DESC, p.index DESC LIMIT $3;

@@ -1,0 +1,1 @@
+"""What a controller states of its deadlines, its authority and its promises."""
