@@ -293,6 +293,11 @@ class IdConflict(Problem):
     advice = "Use a new UUID for new content; the copy is kept among the dead letters of the site for 30 days."
 
 
+class TriggerAnswered(Problem):
+    slug, status, title = "trigger-answered", 409, "The trigger was answered otherwise before"
+    advice = "The first answer counts; read it at GET /v1/triggers, and correct what it says in a note of your own."
+
+
 class NotFound(Problem):
     slug, status, title = "not-found", 404, "There is nothing here that this key may see"
     advice = "Check the path; things of other controllers look the same as things that do not exist."
@@ -320,7 +325,7 @@ class HoldNotStanding(Problem):
 
 class TooManyErasures(Problem):
     slug, status, title = "too-many-erasures", 409, "One person alone asked for too many erasures within a day"
-    advice = "Ask for them together with POST /v1/erasures; a second person approves, and they begin after the stated delay."
+    advice = "Ask for them together with POST /v1/erasures: a second person approves, and they begin after a delay."
 
 
 class RequestStepNotPossible(Problem):

@@ -12,9 +12,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from schemas.events import Name, Text, Time, Uuid
 
-# 17(3)(b): a legal obligation; 17(3)(e): a legal claim; 18(1)(c): the person needs the data for one; order: an authority's.
+# 17(3)(b): a legal obligation; 17(3)(e): a legal claim; 18(1)(c): the person needs the data for one; order: by an
+# authority.
 HoldGround = Literal["17(3)(b)", "17(3)(e)", "18(1)(c)", "order"]
-# 18(1)(a): accuracy is contested; (b): unlawful, and the person opposes erasure; (c) as above; (d): pending an objection.
+# 18(1)(a): accuracy is contested; (b): unlawful, and the person opposes erasure; (c) as above; (d): an objection is open.
 RestrictionGround = Literal["18(1)(a)", "18(1)(b)", "18(1)(c)", "18(1)(d)"]
 # Nobody is held for longer without a new hold, nor without somebody looking at it again.
 HOLD_YEARS_MAX: Final = 10

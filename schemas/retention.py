@@ -6,7 +6,7 @@ Invariant: a rule is its canonical bytes; stated once it is never changed, the l
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
@@ -89,6 +89,10 @@ class RetentionRule(_Closed):
             raise ValueError("contradiction")
         return self
 
+    def content(self) -> bytes:
+        """Its canonical bytes."""
+        return canonical_json(self.model_dump(mode="json", exclude_none=True))
+
 
 @dataclass(frozen=True, slots=True)
 class Ruling:
@@ -114,14 +118,8 @@ class Ruling:
         return self.until.get(market, self.until[OTHERWISE]).after(begin)
 
 
-def rule_bytes(value: Any) -> bytes:
-    """Validate a rule and return its canonical bytes. Raises pydantic.ValidationError."""
-    RetentionRule.model_validate(value)
-    return canonical_json(value)
-
-
 def read_rule(content: bytes) -> RetentionRule:
-    """A rule from `rule_bytes`."""
+    """A rule from its `content`."""
     value, _ = read_strict(content)
     return RetentionRule.model_validate(value)
 

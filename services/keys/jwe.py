@@ -1,6 +1,6 @@
 """Sealing to somebody's public key: JWE (RFC 7516), ECDH-ES+A256KW and A256GCM (RFC 7518), in compact form.
 
-Invariant: nothing but a public key that can be agreed with is ever taken; a private one that was sent by mistake is not.
+Invariant: nothing but a public key that can be agreed with is ever taken; a private one is refused.
 """
 
 import base64

@@ -1,6 +1,6 @@
 """Requests, holds, restrictions and accounts again from their records (`sayso rebuild`), in one transaction.
 
-Invariant: the result is what recording left: the same projectors, in the order in which events were received. What
+Invariant: the result is what recording left: the same projectors, in the order of the records. What
 belongs to somebody who was erased is left as it is: its records are gone, and the docket's number stands for them.
 """
 

@@ -14,6 +14,9 @@ from services.keys import ControllerKeys, open_provider, read_secret, signing_ke
 from services.observability import counter
 from services.postgres import Pool, create_pool
 from services.query import log_routes, routes
+from services.query.approvals import routes as approval_routes
+from services.query.approvals.approvals import Approvals
+from services.query.approvals.doing import Doing
 from services.query.asking import asking
 from services.query.auth import AccessKeys, Visitors, name_roles
 from services.query.bundles import routes as bundle_routes
@@ -25,8 +28,12 @@ from services.query.catalogue.own_catalogue import OwnCatalogue
 from services.query.checks import routes as check_routes
 from services.query.checks.checks import Checks
 from services.query.decisions import Decisions
+from services.query.downstreams import routes as downstream_routes
+from services.query.downstreams.downstreams import Downstreams
+from services.query.downstreams.triggers import Triggers
 from services.query.erasure import routes as erasure_routes
 from services.query.erasure.erasures import Erasures
+from services.query.erasure.mass import MassErasures
 from services.query.erasure.minimal_proofs import MinimalProofs
 from services.query.exports import routes as export_routes
 from services.query.exports.exports import Exports
@@ -37,6 +44,9 @@ from services.query.figures import routes as figure_routes
 from services.query.figures.figures import Figures
 from services.query.grants import routes as grant_routes
 from services.query.grants.grants import Grants
+from services.query.holds import routes as hold_routes
+from services.query.holds.holds import Holds
+from services.query.holds.suppressions import Suppressions
 from services.query.keys import routes as key_routes
 from services.query.keys.machine_keys import MachineKeys
 from services.query.looks import routes as look_routes
@@ -53,6 +63,8 @@ from services.query.requests import routes as request_routes
 from services.query.requests.answering import Answering
 from services.query.requests.person_file import PersonFiles
 from services.query.requests.requests import Requests
+from services.query.retention import routes as retention_routes
+from services.query.retention.retained import Retained
 from services.query.settings import QuerySettings
 from services.query.sign_in import routes as sign_in_routes
 from services.query.sign_in.flow import SignIn, provider_of
@@ -77,14 +89,20 @@ _ROUTERS: Final = (
     notice_routes.notices,
     check_routes.checks,
     figure_routes.figures,
+    hold_routes.holds,
+    approval_routes.approvals,
     sign_in_routes.sign_in,
     key_routes.keys,
     look_routes.looks,
     grant_routes.grants,
     export_routes.exports,
+    downstream_routes.downstreams,
+    downstream_routes.triggers,
     request_routes.requests,
     request_routes.mine,
     terms_routes.terms,
+    retention_routes.retention,
+    retention_routes.mine,
 )
 
 
@@ -111,7 +129,14 @@ class State(TypedDict):
     receipts: Receipts
     epochs: Epochs
     erasures: Erasures
+    mass_erasures: MassErasures
+    approvals: Approvals
+    doing: Doing
+    holds: Holds
+    suppressions: Suppressions
     minimal_proofs: MinimalProofs
+    downstreams: Downstreams
+    triggers: Triggers
     published: PublishedLogs
     bundles: Bundles
     exports: Exports
@@ -119,6 +144,7 @@ class State(TypedDict):
     answering: Answering
     person_files: PersonFiles
     terms: StatedTerms
+    retained: Retained
 
 
 def create_app(settings: QuerySettings) -> FastAPI:
@@ -126,7 +152,7 @@ def create_app(settings: QuerySettings) -> FastAPI:
     controller_keys = ControllerKeys(settings.controller_key_dir, open_provider(settings))
     event_id_key = read_secret(settings.event_id_key_file)
     epochs = Epochs(signing_key(settings.query_epoch_key_file), QUERY_TYPES)
-    kafka_bootstrap(settings.stream)
+    bootstrap = kafka_bootstrap(settings.stream)
     capabilities = Capabilities(read_secret(settings.capability_key_file))
     provider = provider_of(settings)
     receipt_key = signing_key(settings.receipt_key_file)
@@ -154,6 +180,9 @@ def create_app(settings: QuerySettings) -> FastAPI:
             subjects = Decisions(store, controller_keys, event_id_key)
             receipts = Receipts(store, proofs, receipt_key)
             erasures = Erasures(pool, controller_keys, event_id_key, stream)
+            mass_erasures = MassErasures(pool, stream, event_id_key)
+            holds = Holds(pool, controller_keys, event_id_key, stream)
+            approved = Doing(pool, {"release-hold": holds, "mass-erasure": mass_erasures})
             certificates = Certificates(pool, erasures, receipts)
             access_keys = AccessKeys(store)
             looks = Looks(pool, controller_keys, event_id_key, stream)
@@ -178,6 +207,7 @@ def create_app(settings: QuerySettings) -> FastAPI:
                 answering=Answering(requests, erasures, subjects),
                 person_files=PersonFiles(pool, requests, subjects, looks),
                 terms=StatedTerms(pool),
+                retained=Retained(pool, subjects),
                 grants=Grants(pool, looks, access_keys),
                 visitors=Visitors(store, capabilities),
                 mine=Mine(store, subjects, receipts, event_id_key),
@@ -190,12 +220,19 @@ def create_app(settings: QuerySettings) -> FastAPI:
                 receipts=receipts,
                 epochs=epochs,
                 erasures=erasures,
+                mass_erasures=mass_erasures,
+                approvals=Approvals(pool),
+                doing=approved,
+                holds=holds,
+                suppressions=Suppressions(store, controller_keys),
                 minimal_proofs=MinimalProofs(pool, controller_keys, published),
+                downstreams=Downstreams(pool, controller_keys, bootstrap is not None),
+                triggers=Triggers(pool, controller_keys, stream),
                 published=published,
                 bundles=bundles,
                 exports=Exports(export_store, looks, capabilities, settings.export_dir),
             )
-            async with exporting(workshop):
+            async with exporting(workshop), approved.working():
                 yield dict(state)
 
     app = create_service_app(

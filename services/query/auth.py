@@ -24,12 +24,14 @@ from services.keys import secret_digest
 from services.query.store import Store
 
 if TYPE_CHECKING:
+    from services.query.downstreams.triggers import Triggers
     from services.query.sign_in.sessions import Sessions
 
 Role = Literal["site", "privacy", "dpo", "auditor", "admin"]
 ROLES: Final[tuple[Role, ...]] = get_args(Role)
-# No key has it: a browser that shows the capability of its own number, and sees that number's records alone.
-Speaking = Literal["subject"]
+# No key has them: a browser that shows the capability of its own number, and sees that number's records alone; and a
+# downstream system that signs what it answers to a trigger.
+Speaking = Literal["subject", "system"]
 
 # The least each role needs: a site's system the decision, a regulator also its circumstances. Only the controller's own
 # people who answer for it see who it was; an admin arranges keys and people, and sees nobody's records.
@@ -40,6 +42,7 @@ VISIBLE_PARTS: Final[dict[Role | Speaking, tuple[PartName, ...]]] = {
     "auditor": ("what", "context"),
     "admin": (),
     "subject": PART_NAMES,
+    "system": (),
 }
 
 PERSON_PREFIX: Final = "person:"
@@ -251,6 +254,22 @@ class Visitor:
         return await visitors.myself(request.headers.get("authorization"), request.headers.get("origin"))
 
 
+class Answering(NamedTuple):
+    """A downstream system that answers a trigger."""
+
+    caller: Caller
+
+
+class System:
+    """The dependency of a route that the downstream system of the trigger in its path opens, by a signed message."""
+
+    roles: tuple[Speaking, ...] = ("system",)
+
+    async def __call__(self, request: Request, trigger: UUID) -> Answering:
+        triggers: Triggers = request.state.triggers
+        return Answering(await triggers.system_caller(trigger, request.headers, await request.body()))
+
+
 class Public:
     """The dependency of a route that anybody may read: it says so, and does nothing."""
 
@@ -283,6 +302,7 @@ REGULATES: Final = Needs("auditor")
 # Anybody of the controller: what there is to say of the key or the session itself.
 SIGNED_IN: Final = Needs(*ROLES)
 VISITOR: Final = Visitor()
+SYSTEM: Final = System()
 PUBLIC: Final = Public()
 
 
@@ -291,9 +311,9 @@ def name_roles(router: APIRouter) -> None:
     for route in router.routes:
         if not isinstance(route, APIRoute):
             raise TypeError("only API routes can name their roles")
-        gates = [d.call for d in route.dependant.dependencies if isinstance(d.call, Needs | Visitor | Public)]
+        gates = [d.call for d in route.dependant.dependencies if isinstance(d.call, Needs | Visitor | System | Public)]
         if len(gates) != 1:
-            raise TypeError(f"{route.path} must name who may use it with exactly one of Needs, VISITOR and PUBLIC")
+            raise TypeError(f"{route.path} must name who may use it, by one of Needs, VISITOR, SYSTEM and PUBLIC")
         roles = list(gates[0].roles)
         sentence = f"Roles: {', '.join(roles)}." if roles else "Public: needs no key."
         route.description = f"{route.description}\n\n{sentence}"

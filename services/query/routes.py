@@ -111,8 +111,17 @@ async def status(
         **erased(state.erased_at),
     }
     if judged is None:
-        reason = "erased" if state.lost else "never_asked"
-        return _json({**answer, "valid": False, "reasons": [reason], "decision": None})
+        reasons = ["erased" if state.lost else "never_asked"]
+        before = await request.state.suppressions.of(caller, subject, asked.purpose, state.at)
+        if before is not None:
+            # Who objected, was erased and came back is asked nothing again by that.
+            reasons.append("objected")
+            answer["objected_before_erasure"] = {
+                "legal_basis": before.legal_basis,
+                "objected_at": format_time(before.objected_at),
+                "until": format_time(before.until),
+            }
+        return _json({**answer, "valid": False, "reasons": reasons, "decision": None})
     return _json({**answer, **describe(judged)})
 
 

@@ -172,5 +172,9 @@ class QuerySettings(BaseSettings):
     query_port: Annotated[int, Field(ge=0, le=65_535, description="TCP port to listen on; 0 takes a free one.")] = 8081
     query_pool_size: Annotated[
         int,
-        Field(ge=1, le=100, description="Connections to Postgres at most. Requests beyond wait for one to be free."),
+        Field(
+            ge=2,
+            le=100,
+            description="Connections to Postgres at most; some work needs two. Requests beyond wait for one to be free.",
+        ),
     ] = 8

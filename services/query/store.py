@@ -132,9 +132,9 @@ class Reader:
         row = await self._row("suppressions_exist")
         return row is not None and bool(row[0])
 
-    async def suppressed(self, names: Sequence[bytes]) -> list[Row]:
-        """identifier, purpose, legal_basis, objected_at, expires_at."""
-        return await self._rows("suppressed", names)
+    async def suppressed_objections(self, names: Sequence[bytes], purpose: str, at: datetime) -> list[Row]:
+        """legal_basis, objected_at, expires_at."""
+        return await self._rows("suppressed_objections", names, purpose, at)
 
     async def identifying_parts(self, subject: UUID, most: int) -> list[Row]:
         """origin, index, nonce, who."""

@@ -96,7 +96,8 @@ async def running(deployment: Deployment) -> AsyncIterator[Stack]:
         for name, environment in environments.items()
     }
     stack = Stack(deployment, folder, services, ports)
-    stack.server_key, stack.access_key = await deployment.add_server_key(), await deployment.add_access_key("dpo")
+    await deployment.add_access_log()
+    stack.server_key, stack.access_key = await deployment.add_server_key(), await deployment.add_access_key("privacy")
     async with AsyncExitStack() as ending:
         for service in services.values():
             ending.callback(service.stop)

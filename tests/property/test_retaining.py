@@ -237,7 +237,7 @@ def covers(ruling: Ruling, purpose: str | None) -> bool:
     return ruling.purposes is None or purpose in ruling.purposes
 
 
-@settings(max_examples=400)
+@settings(max_examples=150)
 @given(fact_lists(), rulings(), deletions)
 def test_what_goes_is_what_the_rules_say(facts: list[Fact], rules: list[Ruling], deleted: Begun | None) -> None:
     found, slow = plan(facts, rules, deleted, NOW), Slow(facts, rules, deleted)
@@ -265,7 +265,7 @@ def test_what_goes_is_what_the_rules_say(facts: list[Fact], rules: list[Ruling],
     assert sorted(found.tell) == sorted(slow.tellings())
 
 
-@settings(max_examples=200)
+@settings(max_examples=60)
 @given(fact_lists(), rulings(), deletions, st.randoms())
 def test_neither_the_order_of_records_nor_that_of_rules_is_anything(
     facts: list[Fact], rules: list[Ruling], deleted: Begun | None, random: Any
@@ -277,7 +277,7 @@ def test_neither_the_order_of_records_nor_that_of_rules_is_anything(
     assert (one.erase, sorted(one.clear), sorted(one.tell)) == (other.erase, sorted(other.clear), sorted(other.tell))
 
 
-@settings(max_examples=200)
+@settings(max_examples=60)
 @given(fact_lists(), rulings(), deletions)
 def test_no_older_answer_speaks_again(facts: list[Fact], rules: list[Ruling], deleted: Begun | None) -> None:
     found = plan(facts, rules, deleted, NOW)

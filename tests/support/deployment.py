@@ -22,6 +22,7 @@ from schemas.canonical import canonical_json
 from schemas.events import parse_time
 from schemas.record import Parts, Reception, format_time, parts_of
 from schemas.sealing import Epoch, SealedBody
+from services.cli.admin import QUERIES
 from services.cli.registry import TYPES_OF, open_access_log, register_publisher
 from services.keys import (
     ControllerKeys,
@@ -120,10 +121,11 @@ class Deployment:
         return number
 
     async def add_access_log(self) -> None:
-        """The log of who looked at personal data; without it query shows nobody to a human."""
+        """The log of who looked at personal data, made once; without it query shows nobody to a human."""
         connection = await self.connect()
         try:
-            await open_access_log(connection, "shop", "log.example")
+            if await connection.fetchval(QUERIES["find_access_log"], self.controller) is None:
+                await open_access_log(connection, "shop", "log.example")
         finally:
             await connection.close()
 
@@ -203,6 +205,7 @@ class Deployment:
 
     async def add_access_key(self, role: str) -> str:
         """A query key (`ak_...`) of the controller."""
+        await self.add_access_log()
         name, secret = f"ak_{os.urandom(12).hex()}", os.urandom(24).hex()
         await self.fetch(
             "INSERT INTO access_keys (controller, access_key, role, secret_sha256) VALUES ($1, $2, $3, $4)",
@@ -230,14 +233,20 @@ class Deployment:
         return Message(self.controller, log, event["id"], site, self.epoch.header, value)
 
     def seal_asked(
-        self, event_type: str, members: Mapping[str, Any], *, log: str = "shop", site: str = "shop.example"
+        self,
+        event_type: str,
+        members: Mapping[str, Any],
+        *,
+        log: str = "shop",
+        site: str = "shop.example",
+        who: Mapping[str, Any] | None = None,
     ) -> Message:
         """The message that query would publish to ask for something: `members` stand in its `what`."""
         now = datetime.now(UTC)
         time, event_id = format_time(now), fresh_uuid()
         what = {"v": 1, "id": event_id, "site": site, "type": event_type, "time": time, "received_at": time}
         what |= {"posted_by": "server", "words": "unverified", **members}
-        parts = Parts(b"{}", canonical_json(what), b"{}")
+        parts = Parts(canonical_json({} if who is None else who), canonical_json(what), b"{}")
         epoch = Epoch(signing_key(self.keys / "query" / "epochs.key"), self.sealing_public, 0)
         body = SealedBody(round(now.timestamp() * 1_000_000), hashlib.sha256(parts.what).digest(), parts)
         value = epoch.seal(log, site, event_id, body)

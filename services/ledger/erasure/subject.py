@@ -109,9 +109,9 @@ class Eraser:
         """Erase the subject that a message asks to erase; return the records that say so, none if there is no subject.
 
         `heads` are those that the caller has locked: of all logs of the controller that take records.
-        1. Lock the subject, and those who are linked to it alone; 2. if one of them is held, nobody is erased; 3. erase
-        the linked ones first: after a crash between the lines the ask finds its subject still there; 4. gather what leads
-        to it; 5. write the line, durably; 6. delete; 7. say so in every log.
+        1. Lock the subject, and those who are linked to it alone; 2. if one of them is held, nobody is erased;
+        3. erase the linked ones first: after a crash between the lines the ask finds its subject still there; 4. gather
+        what leads to it; 5. write the line, durably; 6. delete; 7. say so in every log.
         """
         owner = controller, _ = ask.log.controller, ask.log.controller_name
         subject, _ = read_ask(ask.what)

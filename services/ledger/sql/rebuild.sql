@@ -39,8 +39,8 @@ DELETE FROM restrictions WHERE controller = $1;
 DELETE FROM account_deletions WHERE controller = $1;
 
 -- acting_records --
--- Every record that may have changed one of these, in the order in which events were received. The class stands in the
--- public entry, where no text of anybody's does.
+-- Every record that may have changed one of these, in the order in which they were recorded: in one log that of their
+-- places, between logs to the minute. The class stands in the public entry, where no text of anybody's does.
 SELECT p.log, l.name AS log_name, l.origin, p.index, p.nonce, p.who, p.what, p.context, p.subject,
     s.wrapped_key, s.key_epoch, s.log IS NOT NULL AS is_nobodys, d.received_at
 FROM payloads p
@@ -50,4 +50,4 @@ JOIN subjects s ON s.controller = p.controller AND s.subject = p.subject
 JOIN dedupe d ON d.controller = p.controller AND d.log = p.log AND d.index = p.index
 WHERE p.controller = $1 AND p.what IS NOT NULL AND d.received_at IS NOT NULL
     AND (position('"class":"request"'::bytea IN r.entry) > 0 OR position('"class":"system"'::bytea IN r.entry) > 0)
-ORDER BY d.received_at, p.log, p.index;
+ORDER BY convert_from(r.entry, 'UTF8')::jsonb ->> 'recorded_at', p.log, p.index;

@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 from uuid import UUID
 
 import asyncpg
@@ -58,21 +58,19 @@ class Doing:
                 _log.warning("Cannot look for approved acts while the database is away.", **describe(error))
             await asyncio.sleep(LOOK_S)
 
+    @asynccontextmanager
+    async def working(self) -> AsyncIterator[None]:
+        """Doing what is due, as long as the app lives."""
+        task = asyncio.create_task(self.run())
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
     async def _do(self, caller: Caller, approval: UUID, act: Act) -> None:
         try:
             async with self.turn:
                 await self.doers[act].do(caller, approval)
         except _TRY_AGAIN as error:
             _log.warning("An approved act could not be done yet; trying again.", **describe(error))
-
-
-@asynccontextmanager
-async def doing(pool: Pool, doers: Mapping[Act, Any]) -> AsyncIterator[Doing]:
-    """Doing what is due, as long as the app lives."""
-    worker = Doing(pool, doers)
-    task = asyncio.create_task(worker.run())
-    try:
-        yield worker
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)

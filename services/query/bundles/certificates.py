@@ -1,7 +1,8 @@
 """The certificate of an erasure: what was deleted, which single copy is left and until when, signed with the key of
 receipts and answers.
 
-Invariant: only an erasure whose every deleted part is declared by a log has one; it holds nothing of the person.
+Invariant: only an erasure whose every deleted part is declared by a log has one; it holds nothing of the person. What
+downstream systems were told and answered stands in it as of its making: final once `all_answered` is true.
 """
 
 from dataclasses import dataclass

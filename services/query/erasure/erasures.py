@@ -122,6 +122,9 @@ class Erasures:
         docket = await store.docket(number)
         if docket is not None:
             answer["docket"] = _docket(docket)
+        if systems := await store.told(number):
+            # Art. 19: who was told, and what each of them answered.
+            answer |= {"told": systems, "all_answered": all("outcome" in system for system in systems)}
         return answer
 
     async def _asked(self, reader: Reader, caller: Caller, event: bytes) -> dict[str, Any] | None:

@@ -78,9 +78,7 @@ class MassErasures:
                 events = [await self._publish(connection, caller, one["subject"], ground) for one in asks]
                 await store.note_asks([one["ask"] for one in asks], events)
 
-    async def _publish(
-        self, connection: PooledConnection, caller: Caller, subject: UUID, ground: str
-    ) -> bytes | None:
+    async def _publish(self, connection: PooledConnection, caller: Caller, subject: UUID, ground: str) -> bytes | None:
         """The dedupe name of the ask; None if the subject is gone."""
         if await Reader(connection, caller.controller).subject(subject) is None:
             return None

@@ -15,7 +15,7 @@ from starlette.responses import Response
 from schemas.canonical import INTEGER_MAX
 from services.http import read_model
 from services.query.auth import ACTS, SEES_ACTS, Caller
-from services.query.parameters import ErasureBody, LookupBody, ReleaseBody
+from services.query.parameters import ErasureBody, LookupBody, ManyErasuresBody, ReleaseBody
 from services.stream.waiting import preferred_wait
 
 JSON: Final = "application/json"
@@ -26,6 +26,9 @@ minimal_proofs = APIRouter(tags=["minimal proofs"])
 Number = Annotated[int, Path(ge=0, le=INTEGER_MAX)]
 _ERASURE_BODY: Final = {
     "requestBody": {"required": True, "content": {JSON: {"schema": ErasureBody.model_json_schema()}}}
+}
+_MANY_BODY: Final = {
+    "requestBody": {"required": True, "content": {JSON: {"schema": ManyErasuresBody.model_json_schema()}}}
 }
 _SEARCH_BODY: Final = {"requestBody": {"required": True, "content": {JSON: {"schema": LookupBody.model_json_schema()}}}}
 _RELEASE_BODY: Final = {
@@ -45,15 +48,26 @@ def _waited(request: Request) -> tuple[int, dict[str, str]]:
 
 @erasures.post("/v1/subjects/{subject}/erasure", openapi_extra=_ERASURE_BODY)
 async def erase(request: Request, subject: UUID, caller: Annotated[Caller, Depends(ACTS)]) -> Response:
-    """Ask for a person to be erased: 202 accepted, 201 erased (Prefer: wait=N), 200 erased before."""
+    """Ask for a person to be erased: 202 accepted, 201 erased (Prefer: wait=N), 200 erased before, or held."""
     body = await read_model(request, ErasureBody)
     wait_s, headers = _waited(request)
     answer, asked = await request.state.erasures.ask(caller, subject, body, wait_s)
     if "erasure" in answer:
         headers["location"] = f"/v1/erasures/{answer['erasure']}"
+    if answer["state"] == "held":
+        return _json(answer, HTTPStatus.OK, headers)
     if answer["state"] != "erased":
         return _json(answer, HTTPStatus.ACCEPTED, headers)
     return _json(answer, HTTPStatus.CREATED if asked else HTTPStatus.OK, headers)
+
+
+@erasures.post("/v1/erasures", openapi_extra=_MANY_BODY)
+async def erase_many(request: Request, caller: Annotated[Caller, Depends(ACTS)]) -> Response:
+    """Ask for many people to be erased: another person must approve, and then a stated delay passes (202)."""
+    body = await read_model(request, ManyErasuresBody)
+    approval = await request.state.mass_erasures.ask(caller, body)
+    answer = await request.state.approvals.one(caller, approval)
+    return _json(answer, HTTPStatus.ACCEPTED, {"location": f"/v1/approvals/{approval}"})
 
 
 @erasures.get("/v1/erasures/{erasure}")

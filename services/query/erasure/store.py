@@ -7,6 +7,8 @@ from uuid import UUID
 from schemas.errors import StreamAway
 from services.postgres import PooledConnection, named_queries
 from services.query.asking import RETRY_AFTER_S, Site
+from services.query.downstreams.store import DownstreamStore
+from services.query.downstreams.triggers import told
 from services.query.store import Row
 
 _QUERIES: Final = named_queries(Path(__file__).parents[1] / "sql" / "erasures.sql")
@@ -55,6 +57,10 @@ class ErasureStore:
     async def docket(self, number: int) -> Row | None:
         """docket, opened_at, limit_at, closed_at, outcome."""
         return await self._row("docket", number)
+
+    async def told(self, number: int) -> list[dict[str, Any]]:
+        """Per system: who was told, and what they answered."""
+        return await told(DownstreamStore(self._connection, self.controller), number)
 
     async def kept(self, number: int) -> list[Row]:
         """ground, keep_until, proofs."""

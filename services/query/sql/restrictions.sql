@@ -11,11 +11,10 @@ WHERE controller = $1 AND subject = ANY ($2::uuid[]) AND since <= least($3::time
 -- Whether anybody's objection outlived an erasure; before that there may be no key to look up with.
 SELECT EXISTS (SELECT FROM suppressed_objections WHERE controller = $1);
 
--- suppressed --
--- Objections of people who were erased, by the names of identifiers, that nobody has to forget yet.
-SELECT identifier, purpose, legal_basis, objected_at, expires_at FROM suppressed_objections
-WHERE controller = $1 AND identifier = ANY ($2::bytea[]) AND expires_at > now()
-ORDER BY purpose, legal_basis;
+-- suppressed_objections --
+-- Objections to a purpose, made before a moment, of people who were erased, by the names of identifiers.
+SELECT legal_basis, objected_at, expires_at FROM suppressed_objections
+WHERE controller = $1 AND identifier = ANY ($2::bytea[]) AND purpose = $3 AND objected_at <= $4 AND expires_at > now();
 
 -- identifying_parts --
 -- The parts that name a subject, the newest first.

@@ -115,6 +115,7 @@ async def outside(deployment: Deployment, **changes: Any) -> AsyncIterator[Outsi
         "receipt_key_file": deployment.keys / "query" / "receipts.key",
         "query_pool_size": 2,
     }
+    await deployment.add_access_log()
     async with (
         serving(QuerySettings(**(settings | changes))) as address,
         httpx2.AsyncClient(base_url=address) as client,

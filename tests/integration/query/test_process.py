@@ -80,6 +80,7 @@ async def test_what_a_ledger_recorded_is_answered_and_proved(database: Database,
     """Nothing here is made by the tests' own row builder but the access key and the notice."""
     deployment = Deployment(database, tmp_path)
     await deployment.create()
+    await deployment.add_access_log()
     world = World(database, deployment.keys)
     shop = Controller(world, deployment.controller, "shop")
     shop.site = (await deployment.fetch("SELECT site FROM sites"))[0]["site"]

@@ -1,0 +1,458 @@
+"""Exports over HTTP: what they hold, that they verify, who fetches them, and what becomes of those that stop halfway."""
+
+import csv
+import errno
+import io
+import json
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import httpx2
+import pyarrow.parquet
+import pyrage
+import pytest
+
+from schemas.bundle_check import Pins
+from schemas.exports import COLUMNS, unguarded
+from schemas.steps import Step
+from services.cli.verify_export import is_manifest, verify_export
+from services.query import app
+from services.query.exports import sink, worker, writers
+from services.query.exports.job import Workshop
+from tests.integration.query.conftest import serving, settings_of
+from tests.support.many_records import BEGINNING, ManyRecords
+from tests.support.rows import Controller, World
+from tests.support.wait import until
+
+pytestmark = pytest.mark.integration
+
+FILE_RECORDS = 40
+ALL = {"from": "2026-01-01T00:00:00Z", "until": "2027-01-01T00:00:00Z"}
+
+
+@dataclass
+class Desk:
+    """A data protection officer at a service that exports."""
+
+    client: httpx2.AsyncClient
+    key: str
+    directory: Path
+    shop: Controller
+    rows: ManyRecords
+
+    async def call(self, method: str, path: str, *, key: str | None = None, **options: Any) -> httpx2.Response:
+        headers = {"authorization": f"Bearer {key or self.key}"}
+        return await self.client.request(method, path, headers=headers, **options)
+
+    async def ask(self, **body: Any) -> str:
+        response = await self.call(
+            "POST", "/v1/exports", json={"of": ALL, "why": "audit of 2026", "format": "ndjson", **body}
+        )
+        assert response.status_code == 202, response.text
+        return str(response.json()["export"])
+
+    async def one(self, export: str) -> dict[str, Any]:
+        answer: dict[str, Any] = (await self.call("GET", f"/v1/exports/{export}")).json()
+        return answer
+
+    async def ends(self, export: str, state: str = "done") -> dict[str, Any]:
+        async def has_ended() -> bool:
+            found = await self.one(export)
+            assert found["state"] in {"waiting", "running", state}, found
+            return bool(found["state"] == state)
+
+        await until(has_ended, what=f"the export is {state}")
+        return await self.one(export)
+
+    async def fetch_all(self, export: str, folder: Path) -> Path:
+        """Every file into a folder; the path of the manifest."""
+        folder.mkdir()
+        for file in (await self.one(export))["files"]:
+            response = await self.call("GET", f"/v1/exports/{export}/files/{file['name']}")
+            assert response.status_code == 200, response.text
+            (folder / file["name"]).write_bytes(response.content)
+        return folder / "manifest.json"
+
+    async def verified(self, export: str, folder: Path, **pins: Any) -> list[Step]:
+        manifest = await self.fetch_all(export, folder)
+        assert is_manifest(manifest)
+        jwks = (await self.client.get("/.well-known/jwks.json")).content
+        return verify_export(manifest, Pins(vkeys=[self.shop.vkey], jwks=jwks), pins.get("identity"))
+
+
+def failures(steps: list[Step]) -> list[str]:
+    return [step.text for step in steps if step.outcome == "failed"]
+
+
+def records_of(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for path in sorted(folder.glob("*.ndjson")) for line in path.read_bytes().splitlines()]
+
+
+@pytest.fixture
+async def desk(world: World, shop: Controller, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Desk]:
+    monkeypatch.setattr(app, "Workshop", partial(Workshop, file_records=FILE_RECORDS))
+    monkeypatch.setattr(worker, "POLL_S", 0.02)
+    rows = ManyRecords(shop)
+    await rows.fill(130)
+    directory = tmp_path / "exports"
+    async with (
+        serving(settings_of(world, export_dir=directory)) as address,
+        httpx2.AsyncClient(base_url=address) as client,
+    ):
+        yield Desk(client, await shop.access_key("dpo"), directory, shop, rows)
+
+
+async def looks(desk: Desk) -> list[dict[str, Any]]:
+    said = [what for what, _, _ in await desk.shop.world.messages() if what["type"] == "access.exported"]
+    return [what["access"] for what in said]
+
+
+async def test_a_period_as_ndjson_verifies_and_every_step_is_noted(desk: Desk, tmp_path: Path) -> None:
+    export = await desk.ask(keep="P2D")
+    done = await desk.ends(export)
+    assert [file["name"] for file in done["files"]] == [
+        "manifest.json",
+        "manifest.jws",
+        *(f"records-0000{n}.ndjson" for n in range(1, 5)),
+    ]
+    assert (done["records"], done["looked_at"], done["records_of"]) == (130, 130, 130)
+    steps = await desk.verified(export, tmp_path / "got")
+    assert failures(steps) == []
+    assert "130 records fit their entries" in steps[-1].text
+    records = records_of(tmp_path / "got")
+    assert [record["index"] for record in records] == list(range(130))
+    assert all(set(record["parts"]) == {"what"} and set(record["digests"]) == {"who", "context"} for record in records)
+    noted = await looks(desk)
+    assert noted[0] == {
+        "role": "dpo",
+        "why": "audit of 2026",
+        "export": export,
+        "step": "begun",
+        "format": "ndjson",
+        "parts": ["what"],
+        "records_at_most": 130,
+    }
+    assert [look["file"] for look in noted[1:]] == [file["name"] for file in done["files"]]
+    manifest = json.loads((tmp_path / "got" / "manifest.json").read_bytes())
+    assert manifest["asked"]["why"] == "audit of 2026"
+    assert [(log["origin"], log["size"]) for log in manifest["logs"]] == [(desk.shop.origin, 130)]
+
+
+async def test_what_is_outside_the_scope_is_not_there(desk: Desk, tmp_path: Path) -> None:
+    named = [str(subject) for subject in desk.rows.subjects[:2]]
+    gone = str(uuid4())
+    of_people = await desk.ask(of={"subjects": [*named, gone]}, parts=["what", "who"])
+    at = [(BEGINNING + timedelta(seconds=second)).isoformat().replace("+00:00", "Z") for second in (15, 25)]
+    of_time = await desk.ask(of={"from": at[0], "until": at[1]})
+    of_purpose = await desk.ask(purposes=["newsletter"])
+    of_site = await desk.ask(sites=["other.example"])
+    grant = await desk.shop.grant(subjects=[desk.rows.subjects[3]], purposes=["chat-history"])
+    of_case = await desk.ask(of={"case": str(grant)}, purposes=["chat-history", "chat-proactive"])
+    found = {}
+    for number, export in enumerate((of_people, of_time, of_purpose, of_site, of_case)):
+        await desk.ends(export)
+        assert failures(await desk.verified(export, tmp_path / str(number))) == []
+        found[export] = [record["index"] for record in records_of(tmp_path / str(number))]
+    assert found[of_people] == list(range(20))
+    assert found[of_time] == list(range(15, 25))
+    assert found[of_purpose] == found[of_site] == []
+    assert found[of_case] == list(range(30, 40))
+    manifest = json.loads((tmp_path / "0" / "manifest.json").read_bytes())
+    assert manifest["left_out"]["subjects"] == 1
+    assert manifest["scope"]["subjects"] == sorted([*named, gone])
+    whos = [json.dumps(record["parts"]["who"]["json"]) for record in records_of(tmp_path / "0")]
+    assert all("=person" in who for who in whos)
+    refused = await desk.call("POST", "/v1/exports", json={"of": {"case": gone}, "why": "x", "format": "csv"})
+    assert refused.status_code == 404
+
+
+async def test_the_erased_are_skipped_and_counted(desk: Desk, tmp_path: Path) -> None:
+    await desk.shop.world.execute("DELETE FROM payloads WHERE subject = $1", desk.rows.subjects[1])
+    await desk.shop.world.execute("DELETE FROM subjects WHERE subject = $1", desk.rows.subjects[1])
+    await desk.shop.world.execute("UPDATE payloads SET what = NULL, what_digest = $1 WHERE index = 129", bytes(32))
+    export = await desk.ask()
+    await desk.ends(export)
+    assert failures(await desk.verified(export, tmp_path / "got")) == []
+    manifest = json.loads((tmp_path / "got" / "manifest.json").read_bytes())
+    assert manifest["left_out"] == {"erased": 10, "incomplete": 1, "nobody": 0, "subjects": 0}
+    assert manifest["records"] == 119
+
+
+async def test_tables_hold_the_same_in_every_format(desk: Desk, tmp_path: Path) -> None:
+    named = [str(desk.rows.subjects[0])]
+    made = {}
+    for kind in ("csv", "parquet", "ndjson"):
+        made[kind] = await desk.ask(of={"subjects": named}, parts=["who", "what", "context"], format=kind)
+        await desk.ends(made[kind])
+        assert failures(await desk.verified(made[kind], tmp_path / kind)) == []
+    text = (tmp_path / "csv" / "records-00001.csv").read_bytes().decode()
+    cells = list(csv.DictReader(io.StringIO(text, newline="")))
+    rows = pyarrow.parquet.read_table(tmp_path / "parquet" / "records-00001.parquet").to_pylist()
+    assert [{name: unguarded(cell) for name, cell in row.items()} for row in cells] == [
+        {name: "" if row[name] is None else str(row[name]) for name in COLUMNS} for row in rows
+    ]
+    assert rows[0]["decisions"] == "chat-history: granted (consent); chat-proactive: denied (consent)"
+    nested = records_of(tmp_path / "ndjson")
+    assert [json.loads(row["who"]) for row in rows] == [record["parts"]["who"]["json"] for record in nested]
+
+
+async def test_bundles_of_people_verify_one_by_one(desk: Desk, tmp_path: Path) -> None:
+    named = [str(subject) for subject in desk.rows.subjects[:3]]
+    export = await desk.ask(of={"subjects": named}, format="bundles", parts=["what"])
+    await desk.ends(export)
+    steps = await desk.verified(export, tmp_path / "got")
+    assert failures(steps) == []
+    manifest = json.loads((tmp_path / "got" / "manifest.json").read_bytes())
+    assert [(file["name"], file["bundles"], file["records"]) for file in manifest["files"]] == [
+        ("bundles-00001.zip", 3, 30)
+    ]
+
+
+async def test_sealed_files_open_for_the_receiver_alone(desk: Desk, tmp_path: Path) -> None:
+    identity = pyrage.x25519.Identity.generate()
+    export = await desk.ask(encrypt_to=str(identity.to_public()), format="csv")
+    await desk.ends(export)
+    kept = tmp_path / "identity.txt"
+    kept.write_text(f"# made today\n{identity}\n")
+    steps = await desk.verified(export, tmp_path / "got", identity=kept)
+    assert failures(steps) == []
+    assert "130 records" in steps[-1].text
+    on_disk = b"".join(path.read_bytes() for path in desk.directory.rglob("*.age*"))
+    assert on_disk.startswith(b"age-encryption.org/v1")
+    assert b"chat-history" not in on_disk
+    kept.write_text(str(pyrage.x25519.Identity.generate()))
+    assert "does not open" in failures(verify_export(tmp_path / "got" / "manifest.json", Pins(), kept))[0]
+    for recipient in ("age1" + "q" * 58, "ssh-ed25519 AAAA", "age1"):
+        refused = await desk.call(
+            "POST", "/v1/exports", json={"of": ALL, "why": "x", "format": "csv", "encrypt_to": recipient}
+        )
+        assert (refused.status_code, refused.json()["pointer"]) == (422, "/encrypt_to")
+
+
+@pytest.mark.parametrize("damage", ["flip", "row", "twice", "manifest", "jws", "gone"])
+async def test_what_was_changed_does_not_verify(desk: Desk, tmp_path: Path, damage: str) -> None:
+    export = await desk.ask(of={"subjects": [str(desk.rows.subjects[0])]})
+    await desk.ends(export)
+    manifest = await desk.fetch_all(export, tmp_path / "got")
+    file = tmp_path / "got" / "records-00001.ndjson"
+    if damage == "flip":
+        file.write_bytes(file.read_bytes().replace(b"granted", b"grantee", 1))
+    elif damage == "gone":
+        file.unlink()
+    elif damage == "jws":
+        manifest.with_name("manifest.jws").write_bytes(b"e30.e30.e30")
+    elif damage == "manifest":
+        manifest.write_bytes(manifest.read_bytes().replace(b"audit of 2026", b"audit of 2027"))
+    else:
+        # A maker who changes the file and the manifest alike still has to answer to the log.
+        lines = file.read_bytes().splitlines(keepends=True)
+        lines = [lines[0].replace(b"granted", b"denied"), *lines[1:]] if damage == "row" else [lines[0], *lines[:-1]]
+        relisted(manifest, file, b"".join(lines))
+    jwks = (await desk.client.get("/.well-known/jwks.json")).content
+    pins = Pins() if damage in {"row", "twice"} else Pins(jwks=jwks)
+    expected = {
+        "flip": "is not the file",
+        "row": "commitment",
+        "twice": "twice",
+        "manifest": "another manifest",
+        "jws": "header",
+        "gone": "is not there",
+    }
+    assert expected[damage] in failures(verify_export(manifest, pins, None))[0]
+
+
+def relisted(manifest: Path, file: Path, content: bytes) -> None:
+    """The file with other content, and the manifest as if it had always been so."""
+    from hashlib import sha256
+
+    from schemas.canonical import canonical_json
+    from schemas.exports import sampled
+
+    file.write_bytes(content)
+    said = json.loads(manifest.read_bytes())
+    listed = said["files"][0]
+    digest = sha256(content).hexdigest()
+    listed |= {"sha256": digest, "content_sha256": digest, "bytes": len(content)}
+    by_row = {sample["row"]: sample for sample in listed["samples"]}
+    listed["samples"] = [by_row[row] for row in sampled(digest, listed["records"])]
+    manifest.write_bytes(canonical_json(said))
+
+
+async def test_links_open_files_for_a_while_without_a_key(desk: Desk) -> None:
+    export = await desk.ask(of={"subjects": [str(desk.rows.subjects[0])]})
+    early = await desk.call("POST", f"/v1/exports/{export}/links", json={})
+    await desk.ends(export)
+    made = await desk.call("POST", f"/v1/exports/{export}/links", json={"files": ["records-00001.ndjson"]})
+    assert made.status_code == 201
+    link = made.json()["link"]
+    listed = (await desk.client.get(link)).json()
+    assert [file["name"] for file in listed["files"]] == ["records-00001.ndjson"]
+    fetched = await desk.client.get(listed["files"][0]["link"])
+    assert fetched.status_code == 200
+    assert (await looks(desk))[-1] | {"export": ""} == {
+        "role": "dpo",
+        "why": "audit of 2026",
+        "export": "",
+        "step": "fetched",
+        "file": "records-00001.ndjson",
+        "by": "link",
+        "records": 10,
+    }
+    for path in (f"{link}/manifest.json", f"{link[:-2]}xx", f"{link}/../../{export}", f"{link}x/manifest.json"):
+        assert (await desk.client.get(path)).status_code in {401, 404}
+    assert early.status_code == 409
+    for body in ({"valid_for": "P32D"}, {"files": ["records-00009.ndjson"]}):
+        assert (await desk.call("POST", f"/v1/exports/{export}/links", json=body)).status_code == 422
+    # Taken back: files and links are gone together.
+    assert (await desk.call("POST", f"/v1/exports/{export}/cancel")).json()["state"] == "cancelled"
+    assert (await desk.client.get(link)).status_code == 404
+    assert (await desk.call("GET", f"/v1/exports/{export}/files/manifest.json")).status_code == 409
+    assert (await desk.call("POST", f"/v1/exports/{export}/cancel")).status_code == 409
+
+
+async def test_nobody_elses_export_is_there(
+    desk: Desk, with_role: Callable[..., Any], world: World, tmp_path: Path
+) -> None:
+    export = await desk.ask()
+    await desk.ends(export)
+    other = await world.controller("other")
+    key = await other.access_key("dpo")
+    for method, path in (
+        ("GET", ""),
+        ("POST", "/cancel"),
+        ("POST", "/resume"),
+        ("POST", "/links"),
+        ("GET", "/files/manifest.json"),
+    ):
+        answers = [
+            await desk.call(method, f"/v1/exports/{one}{path}", key=key, **({"json": {}} if path == "/links" else {}))
+            for one in (export, uuid4())
+        ]
+        assert [answer.status_code for answer in answers] == [404, 404]
+        assert answers[0].content == answers[1].content
+    assert (await desk.call("GET", "/v1/exports", key=key)).json() == {"exports": [], "next": None}
+    mine = (await desk.call("GET", "/v1/exports", params={"limit": 1})).json()
+    assert [one["export"] for one in mine["exports"]] == [export]
+
+
+async def test_a_full_disk_fails_with_a_reason_and_is_resumed(
+    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, left = sink.os.write, [3]
+
+    def write(descriptor: int, data: Any) -> int:
+        left[0] -= 1
+        if left[0] < 0:
+            raise OSError(errno.ENOSPC, "no room")
+        return real(descriptor, data)
+
+    monkeypatch.setattr(sink, "os", Patched(sink.os, write))
+    export = await desk.ask()
+    failed = await desk.ends(export, "failed")
+    assert failed["failure"].startswith("The disk is full.")
+    assert failed["files"] == []
+    written = {path.name for path in desk.directory.rglob("*") if path.is_file()}
+    assert written
+    assert not [name for name in written if name.endswith(".part")]
+    left[0] = 1_000_000
+    assert (await desk.call("POST", f"/v1/exports/{export}/resume")).status_code == 200
+    assert (await desk.call("POST", f"/v1/exports/{export}/resume")).status_code == 409
+    await desk.ends(export)
+    assert failures(await desk.verified(export, tmp_path / "got")) == []
+
+
+class Patched:
+    """A module with one function replaced."""
+
+    def __init__(self, module: Any, write: Any) -> None:
+        self._module = module
+        self.write = write
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._module, name)
+
+
+async def test_a_process_that_lost_the_job_changes_nothing(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another took it over in the middle: this one stops at its next commit, and its files are nobody's."""
+    monkeypatch.setattr(worker, "BEAT_S", 0.02)
+    stolen = uuid4()
+    real = writers._Ndjson.write
+
+    def slow(self: Any, rows: Any) -> None:
+        real(self, rows)
+        steal(desk.shop.world, stolen)
+
+    monkeypatch.setattr(writers._Ndjson, "write", slow)
+    export = await desk.ask()
+
+    async def is_left() -> bool:
+        row = await worker_of(desk, export)
+        return row == stolen and not list(desk.directory.rglob("*.part"))
+
+    await until(is_left, what="the first process lets go")
+    assert (await desk.one(export))["records"] == 0
+    monkeypatch.setattr(writers._Ndjson, "write", real)
+    await desk.shop.world.execute("UPDATE exports SET heartbeat_at = now() - interval '1 hour'")
+    assert (await desk.ends(export))["records"] == 130
+
+
+def steal(world: World, thief: UUID) -> None:
+    from tests.support.databases import run_sql
+
+    run_sql(world.database.dsn(), f"UPDATE exports SET worker = '{thief}', heartbeat_at = now()")
+
+
+async def worker_of(desk: Desk, export: str) -> UUID:
+    row: UUID = await desk.shop.world.execute("SELECT worker FROM exports WHERE export = $1", UUID(export))
+    return UUID(int=row.int)
+
+
+async def test_files_go_when_their_time_is_over(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "SWEEP_S", 0.02)
+    export = await desk.ask()
+    await desk.ends(export)
+    link = (await desk.call("POST", f"/v1/exports/{export}/links", json={})).json()["link"]
+    await desk.shop.world.execute("UPDATE exports SET expires_at = now() - interval '1 second'")
+    assert (await desk.client.get(link)).status_code == 404
+    assert (await desk.call("GET", f"/v1/exports/{export}/files/manifest.json")).status_code == 409
+
+
+async def test_without_a_place_or_the_extra_it_says_so(
+    world: World, shop: Controller, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = {"of": ALL, "why": "x", "format": "parquet"}
+    monkeypatch.setattr(writers, "find_spec", lambda name: None)
+    refused = await desk.call("POST", "/v1/exports", json=body)
+    assert (refused.status_code, refused.json()["type"]) == (503, "/problems/export-extra-missing")
+    monkeypatch.setattr(sink, "pyrage", None)
+    sealed = body | {"format": "csv", "encrypt_to": str(pyrage.x25519.Identity.generate().to_public())}
+    refused = await desk.call("POST", "/v1/exports", json=sealed)
+    assert (refused.status_code, refused.json()["type"]) == (503, "/problems/export-extra-missing")
+    async with serving(settings_of(world)) as address, httpx2.AsyncClient(base_url=address) as client:
+        answer = await client.post("/v1/exports", json=body, headers={"authorization": f"Bearer {desk.key}"})
+        assert (answer.status_code, answer.json()["type"]) == (503, "/problems/exports-not-set-up")
+
+
+@pytest.mark.parametrize(
+    ("changes", "pointer"),
+    [
+        ({"keep": "P93D"}, "/keep"),
+        ({"parts": ["whom"]}, "/parts/0"),
+        ({"parts": []}, "/parts"),
+        ({"why": ""}, "/why"),
+        ({"why": None}, "/why"),
+        ({"format": "xlsx"}, "/format"),
+        ({"of": {"from": ALL["until"], "until": ALL["from"]}}, "/of"),
+    ],
+)
+async def test_what_cannot_be_asked_for_is_refused(desk: Desk, changes: dict[str, Any], pointer: str) -> None:
+    body = {"of": ALL, "why": "x", "format": "csv", **changes}
+    refused = await desk.call("POST", "/v1/exports", json=body)
+    assert refused.status_code == 422, refused.text
+    assert refused.json()["pointer"].startswith(pointer)
+    assert (await desk.call("GET", "/v1/exports")).json()["exports"] == []
