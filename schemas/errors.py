@@ -420,7 +420,7 @@ class ExportsNotSetUp(Problem):
 
 
 class ExportExtraMissing(Problem):
-    slug, status, title = "export-extra-missing", 503, "What this export needs is not installed here"
+    slug, status, title = "export-extra-missing", 409, "What this export needs is not installed here"
     advice = "The operator installs the extra `exports`; CSV, NDJSON and bundles in clear need nothing more."
 
 

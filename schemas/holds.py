@@ -15,7 +15,8 @@ from schemas.events import Name, Text, Time, Uuid
 # 17(3)(b): a legal obligation; 17(3)(e): a legal claim; 18(1)(c): the person needs the data for one; order: by an
 # authority.
 HoldGround = Literal["17(3)(b)", "17(3)(e)", "18(1)(c)", "order"]
-# 18(1)(a): accuracy is contested; (b): unlawful, and the person opposes erasure; (c) as above; (d): an objection is open.
+# 18(1)(a): accuracy is contested; (b): unlawful, and the person opposes erasure; (c) as above; (d): an objection
+# is open.
 RestrictionGround = Literal["18(1)(a)", "18(1)(b)", "18(1)(c)", "18(1)(d)"]
 # Nobody is held for longer without a new hold, nor without somebody looking at it again.
 HOLD_YEARS_MAX: Final = 10
@@ -67,7 +68,9 @@ class Applied(_Stated):
 
 
 class Restricted(_Stated):
-    """restriction.placed and restriction.lifted: of these purposes; without any, of all. `ground` of a placed one."""
+    """restriction.placed: of these purposes; without any, of everything. restriction.lifted: what was placed with the
+    same purposes and the same request.
+    """
 
     ground: RestrictionGround | None = None
     purposes: Annotated[list[Name], Field(min_length=1, max_length=PURPOSES_MAX)] | None = None

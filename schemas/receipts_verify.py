@@ -109,6 +109,15 @@ def verify_receipt(
     return claims
 
 
+def stated_type(jws: str) -> str | None:
+    """What the header says it is, believed by nobody yet; None if that cannot be read."""
+    try:
+        typ = read_canonical(_decode(jws.partition(".")[0]), "the header").get("typ")
+    except ProofError:
+        return None
+    return typ if isinstance(typ, str) else None
+
+
 def open_jws(jws: str, keys: Mapping[str, bytes], typ: str) -> tuple[bytes, str]:
     """The signed payload and the kid. RFC 7515, 5.2, with every choice that a header could offer taken away.
 

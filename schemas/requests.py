@@ -34,6 +34,9 @@ STOPPED: Final[frozenset[str]] = frozenset({"identity", "paused"})
 SHOWN: Final[frozenset[str]] = frozenset({"capability", "session", "eid"})
 
 
+DAYS_MAX: Final = 36_500
+
+
 class _Read(BaseModel):
     """What else stands there is for people."""
 
@@ -57,4 +60,4 @@ class Step(_Read):
     on: date | None = None
     due_on: date | None = None
     # All days on which the clock has stood still by now.
-    paused_days: Annotated[int, Field(ge=0)] | None = None
+    paused_days: Annotated[int, Field(ge=0, le=DAYS_MAX)] | None = None

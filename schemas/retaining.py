@@ -18,7 +18,7 @@ Place = tuple[int, int]
 # Whether a record may lose more than its circumstances: what others are projected from (requests, holds, links,
 # corrections) is evidence of its own, and goes with the person.
 _CLASSES: Final = frozenset({"consent", "notice"})
-_CIRCUMSTANCES: Final = frozenset({"consent", "notice", "system"})
+_ACTS_OF_PEOPLE: Final = ("identity.", "account.")
 _REMAINS: Final = frozenset({"correction", "notice.told", "notice.changed"})
 
 
@@ -76,13 +76,22 @@ class Plan:
     erase: str | None = None
 
 
-def plan(facts: Sequence[Fact], rulings: Iterable[Ruling], deleted: Begun | None, now: datetime) -> Plan:
+def plan(
+    facts: Sequence[Fact],
+    rulings: Iterable[Ruling],
+    deleted: Begun | None,
+    now: datetime,
+    *,
+    may_erase: bool = True,
+) -> Plan:
     """What goes of one person at `now`; `deleted`: when the account was, unless it was restored since.
+
+    Without `may_erase` only parts go: somebody would be erased with this person who has a ground to stay.
 
     1. When each purpose was withdrawn or ran out; 2. the whole person; 3. parts by themselves; 4. whom to tell.
     """
     weighing = _Weighing(facts, sorted(rulings, key=lambda ruling: ruling.name), deleted, now)
-    found = Plan(erase=weighing.whole())
+    found = Plan(erase=weighing.whole() if may_erase else None)
     if found.erase is None:
         found.clear = weighing.parts()
         found.tell = list(weighing.tellings())
@@ -279,5 +288,5 @@ def _may_lose(fact: Fact, part: PartName) -> bool:
         return False
     kind = entry_class(fact.type)
     if part == "context":
-        return kind in _CIRCUMSTANCES
+        return kind in _CLASSES or fact.type.startswith(_ACTS_OF_PEOPLE)
     return kind in _CLASSES and fact.type not in _REMAINS and not fact.remains

@@ -2,8 +2,9 @@
 
     python -m schemas.verify FILE [--vkey KEY] [--policy FILE] [--roots FILE] [--jwks FILE]
 
-FILE is a proof (JSON or .tlog-proof), a receipt (JWS), a bundle's zip, or a folder into which one was unpacked. Prints
-every step and the verdict. Exit status: 0 verified, 1 not verified, 2 the arguments or the files cannot be read.
+FILE is a proof (JSON or .tlog-proof), a receipt or a signed answer (JWS), a bundle's zip, or a folder into which one
+was unpacked. Prints every step and the verdict. Exit status: 0 verified, 1 not verified, 2 the arguments or the files
+cannot be read.
 """
 
 import argparse
@@ -13,12 +14,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from schemas.answers import ANSWER_TYPE, verify_answer
 from schemas.archive import is_archive
 from schemas.bundle import verify_bare_proof, verify_bundle
 from schemas.bundle_check import Pins, verify_archive
 from schemas.errors import ProofError
 from schemas.log_keys import read_log_keys
-from schemas.receipts_verify import read_jwks, verify_receipt
+from schemas.receipts_verify import read_jwks, stated_type, verify_receipt
 from schemas.steps import Step
 
 # Base64url of `{"`, as every JWS begins.
@@ -47,7 +49,7 @@ def verify_file(
         vkeys = pins.vkeys if vkey is None else (vkey, *pins.vkeys)
         return verify_whole(path if raw is None else raw, Pins(vkeys, pins.policy, pins.roots, pins.jwks))
     if raw.startswith(JWS_OPENING):
-        return _verify_receipt(raw, pins, vkey, origin)
+        return _verify_jws(raw, pins, vkey, origin)
     if pins is not None and pins != Pins():
         raise ValueError("--keys, --policy, --roots, --jwks and a second --vkey are for a bundle: this is one proof")
     if entry is not None and vkey is None:
@@ -61,10 +63,10 @@ def verify_file(
     return steps
 
 
-def _verify_receipt(raw: bytes, pins: Pins | None, vkey: str | None, origin: str | None) -> list[Step]:
+def _verify_jws(raw: bytes, pins: Pins | None, vkey: str | None, origin: str | None) -> list[Step]:
     if pins is None or pins.jwks is None:
         raise ValueError(
-            "a receipt needs the keys that sign receipts: give --jwks, fetched from /.well-known/jwks.json"
+            "a receipt or answer needs the keys that sign them: give --jwks, fetched from /.well-known/jwks.json"
         )
     steps: list[Step] = []
     try:
@@ -73,7 +75,10 @@ def _verify_receipt(raw: bytes, pins: Pins | None, vkey: str | None, origin: str
         raise ValueError(str(error)) from None
     with suppress(ProofError):
         # Whatever is not ASCII fails as what it is, a piece that is not base64url.
-        verify_receipt(raw.decode("latin-1"), keys, vkey=vkey, origin=origin, done=steps.append)
+        text = raw.decode("latin-1")
+        # The header only says which of the two to try; that its signature holds for this type is the first step.
+        verify = verify_answer if stated_type(text) == ANSWER_TYPE else verify_receipt
+        verify(text, keys, vkey=vkey, origin=origin, done=steps.append)
     return steps
 
 

@@ -115,159 +115,6 @@ class ControlCharacter(Problem):
     advice = "Remove characters U+0000 to U+001F and U+007F to U+009F from every string."
 
 # ---------------------------------------------------------------------------------------------------------------------
-# schemas.archive: The zip of a proof bundle, written and read strictly (docs/bundle-format.md, The zip).
-# ---------------------------------------------------------------------------------------------------------------------
-
-
-MANIFEST: Final = "manifest.json"
-ARCHIVE_BYTES_MAX: Final = 64 * 1024 * 1024
-FILES_MAX: Final = 4096
-FILE_BYTES_MAX: Final = 16 * 1024 * 1024
-CONTENT_BYTES_MAX: Final = 256 * 1024 * 1024
-NAME_BYTES_MAX: Final = 200
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*")
-_LOCAL: Final = struct.Struct("<4s5H3I2H")
-_CENTRAL: Final = struct.Struct("<4s6H3I5H2I")
-_END: Final = struct.Struct("<4s4H2IH")
-_VERSION: Final = 20
-_MADE_BY: Final = 0x0314  # Unix, so that the mode counts
-_DATE: Final = 0x0021  # 1 January 1980: the same files make the same zip
-_MODE: Final = 0o100644 << 16
-_STORED: Final = 0
-_DEFLATED: Final = 8
-
-
-def is_archive(raw: bytes) -> bool:
-    """Whether a file begins like a zip, and so is to be verified as a bundle."""
-    return raw.startswith(b"PK\x03\x04")
-
-
-def read_archive(raw: bytes) -> dict[str, bytes]:
-    """Name -> content of every file of the zip. Raises ProofError that says what is not as it must be.
-
-    1. The end record ends the file; 2. each central header is, byte for byte, the one that its own sizes and its place
-    ask for, and so is the local header; 3. names are in order; 4. only then is anything unpacked.
-    """
-    if len(raw) > ARCHIVE_BYTES_MAX or len(raw) < _END.size:
-        raise ProofError("the file is not a proof bundle: it is larger or smaller than one can be")
-    count, central_bytes, central_at = struct.unpack_from("<H2I", raw, len(raw) - 12)
-    if raw[-_END.size :] != _end(count, central_bytes, central_at) or central_at + central_bytes != len(raw) - 22:
-        raise ProofError("the zip does not end as a bundle's does: it was cut, joined or written by another tool")
-    entries = _entries(raw, count, central_at)
-    names = [name for name, *_ in entries]
-    if names != _in_order(names):
-        raise ProofError("the files of the zip are not in order")
-    _check_sizes(len(raw), [size for *_, size in entries])
-    return {name: _unpack(name, raw[at:end], method, crc, size) for name, method, crc, at, end, size in entries}
-
-
-def _entries(raw: bytes, count: int, central_at: int) -> list[tuple[str, int, int, int, int, int]]:
-    """name, method, CRC, begin and end of the data, size of the content, in the order of the zip."""
-    entries = []
-    place, at = central_at, 0
-    for _ in range(count):
-        if len(raw) < place + _CENTRAL.size + _END.size:
-            raise ProofError("the zip lists more files than it has room for")
-        fields = _CENTRAL.unpack_from(raw, place)
-        method, crc, packed, size, name_bytes = fields[4], *fields[7:11]
-        name = raw[place + _CENTRAL.size : place + _CENTRAL.size + name_bytes].decode("latin-1")
-        _check_name(name)
-        local, header = _headers(name, method, crc, packed, size, at)
-        data_at = at + len(local)
-        if raw[place : place + len(header)] != header or raw[at:data_at] != local or data_at + packed > central_at:
-            raise ProofError("a header of the zip is not the one a bundle has: another tool wrote or changed it")
-        entries.append((name, method, crc, data_at, data_at + packed, size))
-        place, at = place + len(header), data_at + packed
-    if at != central_at or place != len(raw) - _END.size:
-        raise ProofError("the zip holds bytes that belong to no file")
-    return entries
-
-
-def _unpack(name: str, data: bytes, method: int, crc: int, size: int) -> bytes:
-    content = data
-    if method == _DEFLATED:
-        inflater = zlib.decompressobj(-15)
-        try:
-            # One byte more than is stated, so that a longer content shows and a bomb does not go off.
-            content = inflater.decompress(data, size + 1)
-        except zlib.error:
-            raise ProofError(f"{name} cannot be unpacked: the zip is damaged") from None
-        if not inflater.eof or inflater.unused_data:
-            raise ProofError(f"{name} is not as long as the zip says")
-    elif method != _STORED:
-        raise ProofError(f"{name} is packed in a way that a bundle does not use")
-    if len(content) != size or zlib.crc32(content) != crc:
-        raise ProofError(f"{name} is not what its length and checksum in the zip say: the zip is damaged")
-    return content
-
-
-def read_folder(folder: Path) -> tuple[dict[str, bytes], int]:
-    """Name -> content of a folder into which a bundle was unpacked, and how many hidden files were left aside.
-
-    Raises ProofError for links, for what is no plain file, for names and sizes that no bundle has; OSError.
-    """
-    sizes: dict[str, int] = {}
-    hidden = 0
-    todo = [""]
-    while todo:
-        below = todo.pop()
-        with os.scandir(folder / below) as entries:
-            for entry in entries:
-                name = below + entry.name
-                status = entry.stat(follow_symlinks=False)
-                if entry.name.startswith("."):
-                    hidden += 1
-                elif stat.S_ISDIR(status.st_mode):
-                    todo.append(f"{name}/")
-                elif stat.S_ISREG(status.st_mode):
-                    sizes[name] = status.st_size
-                else:
-                    raise ProofError("the folder holds a link or something else that is no plain file")
-                if len(sizes) + len(todo) + hidden > 2 * FILES_MAX:
-                    raise ProofError("the folder holds more files than a bundle can: name the bundle's own folder")
-    _check_sizes(0, list(sizes.values()))
-    return {name: (folder / name).read_bytes() for name in _in_order(sizes)}, hidden
-
-
-def _in_order(names: Mapping[str, object] | list[str]) -> list[str]:
-    """The manifest, then the rest by bytes. Raises ProofError for a bad name, or two that a file system may mix up."""
-    for name in names:
-        _check_name(name)
-    if len({name.lower() for name in names}) != len(names):
-        raise ProofError("two files of the bundle have the same name")
-    if MANIFEST not in names:
-        raise ProofError(f"there is no {MANIFEST}: this is not a proof bundle")
-    return [MANIFEST, *sorted(name for name in names if name != MANIFEST)]
-
-
-def _check_name(name: str) -> None:
-    if len(name) > NAME_BYTES_MAX or _NAME.fullmatch(name) is None:
-        raise ProofError("a file's name is not one that a bundle can hold: it is absolute, hidden, or not plain ASCII")
-
-
-def _check_sizes(archive: int, contents: list[int]) -> None:
-    if (
-        archive > ARCHIVE_BYTES_MAX
-        or len(contents) > FILES_MAX
-        or max(contents, default=0) > FILE_BYTES_MAX
-        or sum(contents) > CONTENT_BYTES_MAX
-    ):
-        raise ProofError("the bundle is larger than one may be (docs/bundle-format.md): it is not unpacked")
-
-
-def _headers(name: str, method: int, crc: int, packed: int, size: int, at: int) -> tuple[bytes, bytes]:
-    """The one local and the one central header that a file of these sizes, at this place, has."""
-    raw = name.encode("latin-1")
-    same = (method, 0, _DATE, crc, packed, size, len(raw), 0)
-    local = _LOCAL.pack(b"PK\x03\x04", _VERSION, 0, *same)
-    central = _CENTRAL.pack(b"PK\x01\x02", _MADE_BY, _VERSION, 0, *same, 0, 0, 0, _MODE, at)
-    return local + raw, central + raw
-
-
-def _end(count: int, central_bytes: int, central_at: int) -> bytes:
-    return _END.pack(b"PK\x05\x06", 0, 0, count, count, central_bytes, central_at, 0)
-
-# ---------------------------------------------------------------------------------------------------------------------
 # schemas.merkle: RFC 6962 / RFC 9162 Merkle tree arithmetic over SHA-256: hashes, inclusion and consistency proofs.
 # ---------------------------------------------------------------------------------------------------------------------
 
@@ -1224,6 +1071,491 @@ def _verify_notice(bundle: Bundle, what: dict[str, Any] | None, say: Callable[..
         say("the record names no notice")
 
 # ---------------------------------------------------------------------------------------------------------------------
+# schemas.receipts_verify: Verification of a receipt, offline: a JWS (RFC 7515, EdDSA of RFC 8037) whose claims carry a proof of their event.
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+RECEIPT_FORMAT: Final = "sayso-receipt/v1"
+RECEIPT_TYPE: Final = "sayso-receipt+jwt"
+RECEIPT_ALGORITHM: Final = "EdDSA"
+ISO_27560: Final = "ISO/IEC TS 27560:2023"
+KANTARA_1_1: Final = "KI-CR-v1.1.0"
+# Above the largest event and the longest path; a verifier need not read more of a stranger's text.
+RECEIPT_CHARS_MAX: Final = 1024 * 1024
+_SEGMENT = re.compile(r"[A-Za-z0-9_-]+")
+_KEY_BYTES: Final = 32
+# Event type -> the DPV consent status of a decision that ends or withholds consent; refused where it is not named.
+_DENIED: Final = {
+    "consent.withdrawn": "dpv:ConsentWithdrawn",
+    "consent.expired": "dpv:ConsentExpired",
+    "consent.invalidated": "dpv:ConsentInvalidated",
+}
+
+
+def consent_states(what: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """(purpose, DPV consent status) for each decision about consent in the part `what`, in the event's order.
+
+    A grant that waits for its confirmation (double opt-in) is a request still, not a consent.
+    """
+    unconfirmed = "double_opt_in" in what and "confirmed_at" not in what["double_opt_in"]
+    granted = "dpv:RenewedConsentGiven" if what["type"] == "consent.renewed" else "dpv:ConsentGiven"
+    states = {
+        "granted": "dpv:ConsentRequested" if unconfirmed else granted,
+        "denied": _DENIED.get(what["type"], "dpv:ConsentRefused"),
+    }
+    decisions = what.get("decisions", [])
+    return [(d["purpose"], states[d["decision"]]) for d in decisions if d["legal_basis"] == "consent"]
+
+
+def granted_purposes(what: Mapping[str, Any]) -> list[str]:
+    """The purposes that the event says consent is given to, each once: all that a Kantara receipt can state."""
+    given = {"dpv:ConsentGiven", "dpv:RenewedConsentGiven"}
+    return list(dict.fromkeys(purpose for purpose, state in consent_states(what) if state in given))
+
+
+def read_jwks(raw: bytes) -> dict[str, bytes]:
+    """The Ed25519 keys of a JWK set (RFC 7517; RFC 8037) by their kid, 32 bytes each. Raises ProofError."""
+    try:
+        keys = read_json(raw)[0]["keys"]
+        found = {jwk["kid"]: _decode(jwk["x"]) for jwk in keys if (jwk["kty"], jwk.get("crv")) == ("OKP", "Ed25519")}
+    except (Problem, KeyError, TypeError, AttributeError):
+        raise ProofError("not a JWK set: fetch it from /.well-known/jwks.json of the service") from None
+    if not found or any(len(key) != _KEY_BYTES for key in found.values()):
+        raise ProofError("the JWK set holds no Ed25519 key, or one of a wrong length")
+    return found
+
+
+def verify_receipt(
+    jws: str,
+    keys: Mapping[str, bytes],
+    *,
+    vkey: str | None = None,
+    origin: str | None = None,
+    done: Callable[[Step], None] = lambda _: None,
+) -> dict[str, Any]:
+    """Verify a receipt offline and return its claims; `done` is told each step as it ends, a failed one too.
+
+    keys: kid -> raw Ed25519 public key, of a source other than the receipt. vkey, origin: as for verify_bundle.
+    Raises ProofError.
+    """
+    run = Run(done)
+    # 1. The signature is that of a key which the reader trusts, with the one algorithm there is.
+    with run.step("signature") as say:
+        payload, kid = open_jws(jws, keys, RECEIPT_TYPE)
+        say(f"{RECEIPT_ALGORITHM}, key {kid}")
+    # 2. The claims are a receipt of this version, in canonical JSON.
+    with run.step("receipt") as say:
+        claims, proof = _claims(payload)
+        say(ISO_27560 if "schema_version" in claims else KANTARA_1_1)
+    # 3. The proof inside it verifies like any other.
+    with run.step("proof") as say:
+
+        def inner(step: Step) -> None:
+            if step.outcome == "remark":
+                say(step.text, remark=True)
+
+        bundle = verify_bundle(proof["tlog_proof"].encode(), vkey=vkey, origin=origin, done=inner)
+        say(f"the record is in {bundle.origin} at index {bundle.index}")
+    # 4. The claims say what the record says.
+    with run.step("claims") as say:
+        _compare(claims, proof, bundle)
+        say("the receipt says of the event what the log's record says")
+    return claims
+
+
+def stated_type(jws: str) -> str | None:
+    """What the header says it is, believed by nobody yet; None if that cannot be read."""
+    try:
+        typ = read_canonical(_decode(jws.partition(".")[0]), "the header").get("typ")
+    except ProofError:
+        return None
+    return typ if isinstance(typ, str) else None
+
+
+def open_jws(jws: str, keys: Mapping[str, bytes], typ: str) -> tuple[bytes, str]:
+    """The signed payload and the kid. RFC 7515, 5.2, with every choice that a header could offer taken away.
+
+    keys: as for `verify_receipt`. typ: the one type that the header may state. Raises ProofError.
+    """
+    segments = jws.split(".")
+    if len(jws) > RECEIPT_CHARS_MAX or len(segments) != 3:
+        raise ProofError("not a receipt: it must be a JWS in compact form, three pieces with dots between them")
+    header, payload, signature = (_decode(segment) for segment in segments)
+    members = read_canonical(header, "the header of the receipt")
+    # `crit`, embedded keys and the like are refused with everything else that is not exactly these three.
+    if set(members) != {"alg", "kid", "typ"}:
+        raise ProofError("the header of the receipt must have the members alg, kid and typ and no others")
+    if (members["alg"], members["typ"]) != (RECEIPT_ALGORITHM, typ):
+        raise ProofError(f"the header of the receipt must state {RECEIPT_ALGORITHM} and {typ}")
+    kid = members["kid"]
+    if not isinstance(kid, str) or kid not in keys:
+        raise ProofError("the receipt is signed under a key that is not among those given: fetch the published ones")
+    try:
+        Ed25519PublicKey.from_public_bytes(keys[kid]).verify(signature, jws.rpartition(".")[0].encode())
+    except InvalidSignature:
+        raise ProofError("the signature of the receipt does not verify") from None
+    return payload, kid
+
+
+def _decode(segment: Any) -> bytes:
+    """Canonical base64url without padding (RFC 7515, 2): one spelling for each value."""
+    if not isinstance(segment, str) or _SEGMENT.fullmatch(segment) is None:
+        raise ProofError("a piece of the receipt is not base64url without padding")
+    try:
+        raw = base64.urlsafe_b64decode(segment + "=" * (-len(segment) % 4))
+    except binascii.Error:
+        raise ProofError("a piece of the receipt is not base64url without padding") from None
+    if base64.urlsafe_b64encode(raw).rstrip(b"=").decode() != segment:
+        raise ProofError("a piece of the receipt is not spelt canonically")
+    return raw
+
+
+def _claims(payload: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
+    # Strings may hold newlines, as a proof does.
+    claims = read_canonical(payload, "the payload of the receipt", controls=True)
+    proof = claims.get("proof")
+    if not isinstance(proof, dict) or proof.get("format") != RECEIPT_FORMAT:
+        raise ProofError(f"not a receipt of the format {RECEIPT_FORMAT}: use a verifier of the version that made it")
+    if set(proof) != {"format", "log", "tlog_proof"} or not isinstance(proof["tlog_proof"], str):
+        raise ProofError("the receipt's proof must have the members format, log and tlog_proof")
+    if (claims.get("schema_version") == ISO_27560) == (claims.get("version") == KANTARA_1_1):
+        raise ProofError(f"the receipt must be one of {ISO_27560} and {KANTARA_1_1}")
+    return claims, proof
+
+
+def _compare(claims: Mapping[str, Any], proof: Mapping[str, Any], bundle: Bundle) -> None:
+    """Hold what the receipt says of the event against the part `what`. Raises ProofError."""
+    if proof["log"] != {"origin": bundle.origin, "vkey": bundle.vkey}:
+        raise ProofError("the receipt names another log than its proof")
+    if "what" not in bundle.disclosed:
+        raise ProofError("the receipt's proof keeps the part 'what' back, so nothing ties the receipt to the record")
+    what = read_canonical(bundle.disclosed["what"][1], "the part 'what'")
+    says = _kantara_says if "version" in claims else _iso_says
+    try:
+        stated, recorded = says(claims, what, bundle)
+    except (KeyError, TypeError, IndexError, AttributeError, ValueError):
+        raise ProofError("the receipt, or the record it is of, lacks what a receipt must hold") from None
+    for name, value in stated.items():
+        if value != recorded[name]:
+            raise ProofError(f"the receipt and the log's record differ in: {name}")
+
+
+Said = tuple[dict[str, Any], dict[str, Any]]
+
+
+def _iso_says(claims: Mapping[str, Any], what: Mapping[str, Any], bundle: Bundle) -> Said:
+    states = consent_states(what)
+    stated = {
+        "record_id": claims["record_id"],
+        "privacy_notice": claims["processing"]["privacy_notice"]["sha256"],
+        "purpose": [purpose["purpose_id"] for purpose in claims["processing"]["purposes"]],
+        "event_state": [(event["purpose_id"], event["event_state"]) for event in claims["events"]],
+        "event_time": {event["event_time"] for event in claims["events"]},
+    }
+    recorded = {
+        "record_id": bundle.event,
+        "privacy_notice": what["notice"]["sha256"],
+        "purpose": list(dict.fromkeys(purpose for purpose, _ in states)),
+        "event_state": states,
+        "event_time": {what["time"]},
+    }
+    return stated, recorded
+
+
+def _kantara_says(claims: Mapping[str, Any], what: Mapping[str, Any], _bundle: Bundle) -> Said:
+    purposes = [purpose for service in claims["services"] for purpose in service["purposes"]]
+    stated = {
+        "consentTimestamp": claims["consentTimestamp"],
+        "services": [service["service"] for service in claims["services"]],
+        "purposeCategory": [purpose["purposeCategory"][0] for purpose in purposes],
+    }
+    recorded = {
+        "consentTimestamp": timestamp_of(what),
+        "services": [what["site"]],
+        "purposeCategory": granted_purposes(what),
+    }
+    return stated, recorded
+
+
+def timestamp_of(what: Mapping[str, Any]) -> int:
+    """The time of the act in whole seconds since 1970."""
+    return int(datetime.fromisoformat(what["time"]).timestamp())
+
+# ---------------------------------------------------------------------------------------------------------------------
+# schemas.answers: A signed answer: whether a consent stood, as a JWS to be kept and checked offline (docs/proof-format.md, 17).
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+ANSWER_FORMAT: Final = "sayso-answer/v1"
+ANSWER_TYPE: Final = "sayso-answer+jwt"
+_answers_MEMBERS: Final = frozenset({"format", "issued_at", "controller", "answer", "logs"})
+_answers_OPTIONAL: Final = frozenset({"rests_on"})
+_LOG_MEMBERS: Final = frozenset({"origin", "vkey", "size", "root", "checkpoint"})
+_PLACE_MEMBERS: Final = frozenset({"origin", "index", "entry", "path"})
+_HASH_BYTES: Final = 32
+
+
+def verify_answer(
+    jws: str,
+    keys: Mapping[str, bytes],
+    *,
+    vkey: str | None = None,
+    origin: str | None = None,
+    done: Callable[[Step], None] = lambda _: None,
+) -> dict[str, Any]:
+    """Verify a signed answer offline and return its claims; `done` is told each step as it ends, a failed one too.
+
+    keys: kid -> raw Ed25519 public key, of a source other than the answer. vkey, origin: the one log that the reader
+    knows, which must be among those named. Raises ProofError.
+    """
+    run = Run(done)
+    # 1. The signature is that of a key which the reader trusts, with the one algorithm there is.
+    with run.step("signature") as say:
+        payload, kid = open_jws(jws, keys, ANSWER_TYPE)
+        say(f"{RECEIPT_ALGORITHM}, key {kid}")
+    # 2. The claims are an answer of this version, in canonical JSON, and do not contradict themselves.
+    with run.step("answer") as say:
+        claims = _answers_claims(payload)
+        say(_said(claims["answer"]))
+    # 3. Each log has signed the checkpoint that is named, of that size and root.
+    with run.step("checkpoints") as say:
+        checkpoints = _checkpoints(claims["logs"], vkey, origin, say)
+        say(", ".join(f"{one.origin} at size {one.size}" for one in checkpoints.values()))
+    # 4. The record that the answer rests on stands in one of them.
+    with run.step("record") as say:
+        _verify_record(claims, checkpoints, say)
+    return claims
+
+
+def _answers_claims(payload: bytes) -> dict[str, Any]:
+    # Strings may hold newlines, as a checkpoint does.
+    claims = read_canonical(payload, "the payload of the answer", controls=True)
+    if claims.get("format") != ANSWER_FORMAT:
+        raise ProofError(f"not an answer of the format {ANSWER_FORMAT}: use a verifier of the version that made it")
+    if not _answers_MEMBERS <= set(claims) <= _answers_MEMBERS | _answers_OPTIONAL:
+        raise ProofError("the answer has unknown members or lacks some: ask for it again")
+    said, logs = claims["answer"], claims["logs"]
+    if not isinstance(said, dict) or not isinstance(logs, list) or not all(isinstance(log, dict) for log in logs):
+        raise ProofError("the answer's members are not of the kinds that they must be")
+    if not {"subject", "purpose", "at", "known_at", "valid", "reasons", "decision"} <= set(said):
+        raise ProofError("the answer does not say about whom, what and when it is")
+    if type(said["valid"]) is not bool or said["valid"] != (said["reasons"] == []):
+        raise ProofError("the answer contradicts itself: a consent stands if nothing is said against it")
+    if said["valid"] and said["decision"] != "granted":
+        raise ProofError("the answer contradicts itself: only what was granted stands")
+    if (said["decision"] is None) != ("rests_on" not in claims):
+        raise ProofError("the answer must name the record that it rests on, and only where there is one")
+    return claims
+
+
+def _said(said: Mapping[str, Any]) -> str:
+    stands = "a valid consent" if said["valid"] else "no valid consent"
+    return f"{stands} for {said['purpose']} at {said['at']}, as known at {said['known_at']}"
+
+
+def _checkpoints(
+    logs: Sequence[Mapping[str, Any]], vkey: str | None, origin: str | None, say: Callable[..., None]
+) -> dict[str, Checkpoint]:
+    """By origin, the checkpoints that the logs signed. Raises ProofError."""
+    found: dict[str, Checkpoint] = {}
+    for log in logs:
+        if set(log) != _LOG_MEMBERS:
+            raise ProofError("the answer names a log without its key, its checkpoint, or what that says")
+        key = parse_verifier_key(str(log["vkey"]))
+        checkpoint = open_checkpoint(str(log["checkpoint"]), str(log["origin"]), [key])
+        if (checkpoint.size, checkpoint.root) != (log["size"], decode_base64(str(log["root"]))):
+            raise ProofError("the answer states another size or root than the checkpoint that it carries")
+        if checkpoint.origin in found:
+            raise ProofError("the answer names a log twice")
+        found[checkpoint.origin] = checkpoint
+    if not found:
+        raise ProofError("the answer is tied to no checkpoint")
+    named = {(log["origin"], log["vkey"]) for log in logs}
+    if vkey is None:
+        say("the logs' keys were taken from the answer itself: compare them with the published ones", remark=True)
+    elif (origin or parse_verifier_key(vkey).name, vkey) not in named:
+        raise ProofError("the answer is not tied to the log whose key was given")
+    if origin is not None and origin not in found:
+        raise ProofError("the answer is not tied to the log that was expected: compare the origins")
+    return found
+
+
+def _verify_record(claims: Mapping[str, Any], checkpoints: Mapping[str, Checkpoint], say: Callable[..., None]) -> None:
+    if "rests_on" not in claims:
+        say("it rests on no record that is there, in these logs up to these sizes")
+        return
+    place, said = claims["rests_on"], claims["answer"]
+    if not isinstance(place, dict) or set(place) != _PLACE_MEMBERS or place["origin"] not in checkpoints:
+        raise ProofError("the answer does not say where its record stands in a log that it names")
+    checkpoint, entry = checkpoints[place["origin"]], str(place["entry"]).encode()
+    members = read_entry(entry)
+    index = place["index"]
+    if type(index) is not int or (members["log"], members["index"]) != (place["origin"], index):
+        raise ProofError("the entry states another log or index than the answer")
+    siblings = place["path"] if isinstance(place["path"], list) else [None]
+    path = [decode_base64(str(sibling)) for sibling in siblings]
+    if any(sibling is None or len(sibling) != _HASH_BYTES for sibling in path):
+        raise ProofError("the answer's path holds something that is no hash")
+    verify_inclusion(leaf_hash(entry), index, checkpoint.size, [s for s in path if s is not None], checkpoint.root)
+    shown = said.get("notice")
+    if "notice" in members and (not isinstance(shown, dict) or shown.get("sha256") != members["notice"]):
+        raise ProofError("the answer and the log's entry name different notices")
+    say(f"leaf {index} of {checkpoint.size} in {checkpoint.origin}, recorded at {members['recorded_at']}")
+
+# ---------------------------------------------------------------------------------------------------------------------
+# schemas.archive: The zip of a proof bundle, written and read strictly (docs/bundle-format.md, The zip).
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+MANIFEST: Final = "manifest.json"
+ARCHIVE_BYTES_MAX: Final = 64 * 1024 * 1024
+FILES_MAX: Final = 4096
+FILE_BYTES_MAX: Final = 16 * 1024 * 1024
+CONTENT_BYTES_MAX: Final = 256 * 1024 * 1024
+NAME_BYTES_MAX: Final = 200
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*")
+_LOCAL: Final = struct.Struct("<4s5H3I2H")
+_CENTRAL: Final = struct.Struct("<4s6H3I5H2I")
+_END: Final = struct.Struct("<4s4H2IH")
+_VERSION: Final = 20
+_MADE_BY: Final = 0x0314  # Unix, so that the mode counts
+_DATE: Final = 0x0021  # 1 January 1980: the same files make the same zip
+_MODE: Final = 0o100644 << 16
+_STORED: Final = 0
+_DEFLATED: Final = 8
+
+
+def is_archive(raw: bytes) -> bool:
+    """Whether a file begins like a zip, and so is to be verified as a bundle."""
+    return raw.startswith(b"PK\x03\x04")
+
+
+def read_archive(raw: bytes) -> dict[str, bytes]:
+    """Name -> content of every file of the zip. Raises ProofError that says what is not as it must be.
+
+    1. The end record ends the file; 2. each central header is, byte for byte, the one that its own sizes and its place
+    ask for, and so is the local header; 3. names are in order; 4. only then is anything unpacked.
+    """
+    if len(raw) > ARCHIVE_BYTES_MAX or len(raw) < _END.size:
+        raise ProofError("the file is not a proof bundle: it is larger or smaller than one can be")
+    count, central_bytes, central_at = struct.unpack_from("<H2I", raw, len(raw) - 12)
+    if raw[-_END.size :] != _end(count, central_bytes, central_at) or central_at + central_bytes != len(raw) - 22:
+        raise ProofError("the zip does not end as a bundle's does: it was cut, joined or written by another tool")
+    entries = _entries(raw, count, central_at)
+    names = [name for name, *_ in entries]
+    if names != _in_order(names):
+        raise ProofError("the files of the zip are not in order")
+    _check_sizes(len(raw), [size for *_, size in entries])
+    return {name: _unpack(name, raw[at:end], method, crc, size) for name, method, crc, at, end, size in entries}
+
+
+def _entries(raw: bytes, count: int, central_at: int) -> list[tuple[str, int, int, int, int, int]]:
+    """name, method, CRC, begin and end of the data, size of the content, in the order of the zip."""
+    entries = []
+    place, at = central_at, 0
+    for _ in range(count):
+        if len(raw) < place + _CENTRAL.size + _END.size:
+            raise ProofError("the zip lists more files than it has room for")
+        fields = _CENTRAL.unpack_from(raw, place)
+        method, crc, packed, size, name_bytes = fields[4], *fields[7:11]
+        name = raw[place + _CENTRAL.size : place + _CENTRAL.size + name_bytes].decode("latin-1")
+        _check_name(name)
+        local, header = _headers(name, method, crc, packed, size, at)
+        data_at = at + len(local)
+        if raw[place : place + len(header)] != header or raw[at:data_at] != local or data_at + packed > central_at:
+            raise ProofError("a header of the zip is not the one a bundle has: another tool wrote or changed it")
+        entries.append((name, method, crc, data_at, data_at + packed, size))
+        place, at = place + len(header), data_at + packed
+    if at != central_at or place != len(raw) - _END.size:
+        raise ProofError("the zip holds bytes that belong to no file")
+    return entries
+
+
+def _unpack(name: str, data: bytes, method: int, crc: int, size: int) -> bytes:
+    content = data
+    if method == _DEFLATED:
+        inflater = zlib.decompressobj(-15)
+        try:
+            # One byte more than is stated, so that a longer content shows and a bomb does not go off.
+            content = inflater.decompress(data, size + 1)
+        except zlib.error:
+            raise ProofError(f"{name} cannot be unpacked: the zip is damaged") from None
+        if not inflater.eof or inflater.unused_data:
+            raise ProofError(f"{name} is not as long as the zip says")
+    elif method != _STORED:
+        raise ProofError(f"{name} is packed in a way that a bundle does not use")
+    if len(content) != size or zlib.crc32(content) != crc:
+        raise ProofError(f"{name} is not what its length and checksum in the zip say: the zip is damaged")
+    return content
+
+
+def read_folder(folder: Path) -> tuple[dict[str, bytes], int]:
+    """Name -> content of a folder into which a bundle was unpacked, and how many hidden files were left aside.
+
+    Raises ProofError for links, for what is no plain file, for names and sizes that no bundle has; OSError.
+    """
+    sizes: dict[str, int] = {}
+    hidden = 0
+    todo = [""]
+    while todo:
+        below = todo.pop()
+        with os.scandir(folder / below) as entries:
+            for entry in entries:
+                name = below + entry.name
+                status = entry.stat(follow_symlinks=False)
+                if entry.name.startswith("."):
+                    hidden += 1
+                elif stat.S_ISDIR(status.st_mode):
+                    todo.append(f"{name}/")
+                elif stat.S_ISREG(status.st_mode):
+                    sizes[name] = status.st_size
+                else:
+                    raise ProofError("the folder holds a link or something else that is no plain file")
+                if len(sizes) + len(todo) + hidden > 2 * FILES_MAX:
+                    raise ProofError("the folder holds more files than a bundle can: name the bundle's own folder")
+    _check_sizes(0, list(sizes.values()))
+    return {name: (folder / name).read_bytes() for name in _in_order(sizes)}, hidden
+
+
+def _in_order(names: Mapping[str, object] | list[str]) -> list[str]:
+    """The manifest, then the rest by bytes. Raises ProofError for a bad name, or two that a file system may mix up."""
+    for name in names:
+        _check_name(name)
+    if len({name.lower() for name in names}) != len(names):
+        raise ProofError("two files of the bundle have the same name")
+    if MANIFEST not in names:
+        raise ProofError(f"there is no {MANIFEST}: this is not a proof bundle")
+    return [MANIFEST, *sorted(name for name in names if name != MANIFEST)]
+
+
+def _check_name(name: str) -> None:
+    if len(name) > NAME_BYTES_MAX or _NAME.fullmatch(name) is None:
+        raise ProofError("a file's name is not one that a bundle can hold: it is absolute, hidden, or not plain ASCII")
+
+
+def _check_sizes(archive: int, contents: list[int]) -> None:
+    if (
+        archive > ARCHIVE_BYTES_MAX
+        or len(contents) > FILES_MAX
+        or max(contents, default=0) > FILE_BYTES_MAX
+        or sum(contents) > CONTENT_BYTES_MAX
+    ):
+        raise ProofError("the bundle is larger than one may be (docs/bundle-format.md): it is not unpacked")
+
+
+def _headers(name: str, method: int, crc: int, packed: int, size: int, at: int) -> tuple[bytes, bytes]:
+    """The one local and the one central header that a file of these sizes, at this place, has."""
+    raw = name.encode("latin-1")
+    same = (method, 0, _DATE, crc, packed, size, len(raw), 0)
+    local = _LOCAL.pack(b"PK\x03\x04", _VERSION, 0, *same)
+    central = _CENTRAL.pack(b"PK\x01\x02", _MADE_BY, _VERSION, 0, *same, 0, 0, 0, _MODE, at)
+    return local + raw, central + raw
+
+
+def _end(count: int, central_bytes: int, central_at: int) -> bytes:
+    return _END.pack(b"PK\x05\x06", 0, 0, count, count, central_bytes, central_at, 0)
+
+# ---------------------------------------------------------------------------------------------------------------------
 # schemas.log_keys: Keys in time: the signing keys a log ever had, and the statements by which each handed over to the next.
 # ---------------------------------------------------------------------------------------------------------------------
 
@@ -1234,7 +1566,7 @@ STATEMENT_HEADER: Final = "sayso/log-key/v1"
 KEYS_MAX: Final = 1000
 _TIME = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{6})?Z", re.ASCII)
 _DOCUMENT_MEMBERS: Final = frozenset({"format", "log", "keys"})
-_LOG_MEMBERS: Final = frozenset({"name", "origin"})
+_log_keys_LOG_MEMBERS: Final = frozenset({"name", "origin"})
 _KEY_MEMBERS: Final = frozenset({"number", "vkey", "made_at", "ends_at", "statement"})
 
 
@@ -1342,7 +1674,7 @@ def check_log_keys(document: Mapping[str, Any]) -> LogKeys:
     if document.get("format") != FORMAT or set(document) != _DOCUMENT_MEMBERS:
         raise ProofError(f"not a document of the format {FORMAT}, or it has other members")
     log, keys = document["log"], document["keys"]
-    if type(log) is not dict or set(log) != _LOG_MEMBERS or not all(type(value) is str for value in log.values()):
+    if type(log) is not dict or set(log) != _log_keys_LOG_MEMBERS or not all(type(value) is str for value in log.values()):
         raise ProofError("the keys must name their log by name and origin")
     if type(keys) is not list or not 1 <= len(keys) <= KEYS_MAX:
         raise ProofError(f"the keys of a log are a list of 1 to {KEYS_MAX}")
@@ -1761,208 +2093,6 @@ def parse_policy(data: str | bytes) -> Policy:
     if not reader.quorums:
         raise ProofError("the policy has no quorum line: add quorum <name>, or quorum none to ask for no cosignature")
     return Policy(tuple(reader.logs), tuple(reader.witnesses), tuple(reader.groups), reader.quorums[0])
-
-# ---------------------------------------------------------------------------------------------------------------------
-# schemas.receipts_verify: Verification of a receipt, offline: a JWS (RFC 7515, EdDSA of RFC 8037) whose claims carry a proof of their event.
-# ---------------------------------------------------------------------------------------------------------------------
-
-
-RECEIPT_FORMAT: Final = "sayso-receipt/v1"
-RECEIPT_TYPE: Final = "sayso-receipt+jwt"
-RECEIPT_ALGORITHM: Final = "EdDSA"
-ISO_27560: Final = "ISO/IEC TS 27560:2023"
-KANTARA_1_1: Final = "KI-CR-v1.1.0"
-# Above the largest event and the longest path; a verifier need not read more of a stranger's text.
-RECEIPT_CHARS_MAX: Final = 1024 * 1024
-_SEGMENT = re.compile(r"[A-Za-z0-9_-]+")
-_KEY_BYTES: Final = 32
-# Event type -> the DPV consent status of a decision that ends or withholds consent; refused where it is not named.
-_DENIED: Final = {
-    "consent.withdrawn": "dpv:ConsentWithdrawn",
-    "consent.expired": "dpv:ConsentExpired",
-    "consent.invalidated": "dpv:ConsentInvalidated",
-}
-
-
-def consent_states(what: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """(purpose, DPV consent status) for each decision about consent in the part `what`, in the event's order.
-
-    A grant that waits for its confirmation (double opt-in) is a request still, not a consent.
-    """
-    unconfirmed = "double_opt_in" in what and "confirmed_at" not in what["double_opt_in"]
-    granted = "dpv:RenewedConsentGiven" if what["type"] == "consent.renewed" else "dpv:ConsentGiven"
-    states = {
-        "granted": "dpv:ConsentRequested" if unconfirmed else granted,
-        "denied": _DENIED.get(what["type"], "dpv:ConsentRefused"),
-    }
-    decisions = what.get("decisions", [])
-    return [(d["purpose"], states[d["decision"]]) for d in decisions if d["legal_basis"] == "consent"]
-
-
-def granted_purposes(what: Mapping[str, Any]) -> list[str]:
-    """The purposes that the event says consent is given to, each once: all that a Kantara receipt can state."""
-    given = {"dpv:ConsentGiven", "dpv:RenewedConsentGiven"}
-    return list(dict.fromkeys(purpose for purpose, state in consent_states(what) if state in given))
-
-
-def read_jwks(raw: bytes) -> dict[str, bytes]:
-    """The Ed25519 keys of a JWK set (RFC 7517; RFC 8037) by their kid, 32 bytes each. Raises ProofError."""
-    try:
-        keys = read_json(raw)[0]["keys"]
-        found = {jwk["kid"]: _decode(jwk["x"]) for jwk in keys if (jwk["kty"], jwk.get("crv")) == ("OKP", "Ed25519")}
-    except (Problem, KeyError, TypeError, AttributeError):
-        raise ProofError("not a JWK set: fetch it from /.well-known/jwks.json of the service") from None
-    if not found or any(len(key) != _KEY_BYTES for key in found.values()):
-        raise ProofError("the JWK set holds no Ed25519 key, or one of a wrong length")
-    return found
-
-
-def verify_receipt(
-    jws: str,
-    keys: Mapping[str, bytes],
-    *,
-    vkey: str | None = None,
-    origin: str | None = None,
-    done: Callable[[Step], None] = lambda _: None,
-) -> dict[str, Any]:
-    """Verify a receipt offline and return its claims; `done` is told each step as it ends, a failed one too.
-
-    keys: kid -> raw Ed25519 public key, of a source other than the receipt. vkey, origin: as for verify_bundle.
-    Raises ProofError.
-    """
-    run = Run(done)
-    # 1. The signature is that of a key which the reader trusts, with the one algorithm there is.
-    with run.step("signature") as say:
-        payload, kid = open_jws(jws, keys, RECEIPT_TYPE)
-        say(f"{RECEIPT_ALGORITHM}, key {kid}")
-    # 2. The claims are a receipt of this version, in canonical JSON.
-    with run.step("receipt") as say:
-        claims, proof = _claims(payload)
-        say(ISO_27560 if "schema_version" in claims else KANTARA_1_1)
-    # 3. The proof inside it verifies like any other.
-    with run.step("proof") as say:
-
-        def inner(step: Step) -> None:
-            if step.outcome == "remark":
-                say(step.text, remark=True)
-
-        bundle = verify_bundle(proof["tlog_proof"].encode(), vkey=vkey, origin=origin, done=inner)
-        say(f"the record is in {bundle.origin} at index {bundle.index}")
-    # 4. The claims say what the record says.
-    with run.step("claims") as say:
-        _compare(claims, proof, bundle)
-        say("the receipt says of the event what the log's record says")
-    return claims
-
-
-def open_jws(jws: str, keys: Mapping[str, bytes], typ: str) -> tuple[bytes, str]:
-    """The signed payload and the kid. RFC 7515, 5.2, with every choice that a header could offer taken away.
-
-    keys: as for `verify_receipt`. typ: the one type that the header may state. Raises ProofError.
-    """
-    segments = jws.split(".")
-    if len(jws) > RECEIPT_CHARS_MAX or len(segments) != 3:
-        raise ProofError("not a receipt: it must be a JWS in compact form, three pieces with dots between them")
-    header, payload, signature = (_decode(segment) for segment in segments)
-    members = read_canonical(header, "the header of the receipt")
-    # `crit`, embedded keys and the like are refused with everything else that is not exactly these three.
-    if set(members) != {"alg", "kid", "typ"}:
-        raise ProofError("the header of the receipt must have the members alg, kid and typ and no others")
-    if (members["alg"], members["typ"]) != (RECEIPT_ALGORITHM, typ):
-        raise ProofError(f"the header of the receipt must state {RECEIPT_ALGORITHM} and {typ}")
-    kid = members["kid"]
-    if not isinstance(kid, str) or kid not in keys:
-        raise ProofError("the receipt is signed under a key that is not among those given: fetch the published ones")
-    try:
-        Ed25519PublicKey.from_public_bytes(keys[kid]).verify(signature, jws.rpartition(".")[0].encode())
-    except InvalidSignature:
-        raise ProofError("the signature of the receipt does not verify") from None
-    return payload, kid
-
-
-def _decode(segment: Any) -> bytes:
-    """Canonical base64url without padding (RFC 7515, 2): one spelling for each value."""
-    if not isinstance(segment, str) or _SEGMENT.fullmatch(segment) is None:
-        raise ProofError("a piece of the receipt is not base64url without padding")
-    try:
-        raw = base64.urlsafe_b64decode(segment + "=" * (-len(segment) % 4))
-    except binascii.Error:
-        raise ProofError("a piece of the receipt is not base64url without padding") from None
-    if base64.urlsafe_b64encode(raw).rstrip(b"=").decode() != segment:
-        raise ProofError("a piece of the receipt is not spelt canonically")
-    return raw
-
-
-def _claims(payload: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
-    # Strings may hold newlines, as a proof does.
-    claims = read_canonical(payload, "the payload of the receipt", controls=True)
-    proof = claims.get("proof")
-    if not isinstance(proof, dict) or proof.get("format") != RECEIPT_FORMAT:
-        raise ProofError(f"not a receipt of the format {RECEIPT_FORMAT}: use a verifier of the version that made it")
-    if set(proof) != {"format", "log", "tlog_proof"} or not isinstance(proof["tlog_proof"], str):
-        raise ProofError("the receipt's proof must have the members format, log and tlog_proof")
-    if (claims.get("schema_version") == ISO_27560) == (claims.get("version") == KANTARA_1_1):
-        raise ProofError(f"the receipt must be one of {ISO_27560} and {KANTARA_1_1}")
-    return claims, proof
-
-
-def _compare(claims: Mapping[str, Any], proof: Mapping[str, Any], bundle: Bundle) -> None:
-    """Hold what the receipt says of the event against the part `what`. Raises ProofError."""
-    if proof["log"] != {"origin": bundle.origin, "vkey": bundle.vkey}:
-        raise ProofError("the receipt names another log than its proof")
-    if "what" not in bundle.disclosed:
-        raise ProofError("the receipt's proof keeps the part 'what' back, so nothing ties the receipt to the record")
-    what = read_canonical(bundle.disclosed["what"][1], "the part 'what'")
-    says = _kantara_says if "version" in claims else _iso_says
-    try:
-        stated, recorded = says(claims, what, bundle)
-    except (KeyError, TypeError, IndexError, AttributeError, ValueError):
-        raise ProofError("the receipt, or the record it is of, lacks what a receipt must hold") from None
-    for name, value in stated.items():
-        if value != recorded[name]:
-            raise ProofError(f"the receipt and the log's record differ in: {name}")
-
-
-Said = tuple[dict[str, Any], dict[str, Any]]
-
-
-def _iso_says(claims: Mapping[str, Any], what: Mapping[str, Any], bundle: Bundle) -> Said:
-    states = consent_states(what)
-    stated = {
-        "record_id": claims["record_id"],
-        "privacy_notice": claims["processing"]["privacy_notice"]["sha256"],
-        "purpose": [purpose["purpose_id"] for purpose in claims["processing"]["purposes"]],
-        "event_state": [(event["purpose_id"], event["event_state"]) for event in claims["events"]],
-        "event_time": {event["event_time"] for event in claims["events"]},
-    }
-    recorded = {
-        "record_id": bundle.event,
-        "privacy_notice": what["notice"]["sha256"],
-        "purpose": list(dict.fromkeys(purpose for purpose, _ in states)),
-        "event_state": states,
-        "event_time": {what["time"]},
-    }
-    return stated, recorded
-
-
-def _kantara_says(claims: Mapping[str, Any], what: Mapping[str, Any], _bundle: Bundle) -> Said:
-    purposes = [purpose for service in claims["services"] for purpose in service["purposes"]]
-    stated = {
-        "consentTimestamp": claims["consentTimestamp"],
-        "services": [service["service"] for service in claims["services"]],
-        "purposeCategory": [purpose["purposeCategory"][0] for purpose in purposes],
-    }
-    recorded = {
-        "consentTimestamp": timestamp_of(what),
-        "services": [what["site"]],
-        "purposeCategory": granted_purposes(what),
-    }
-    return stated, recorded
-
-
-def timestamp_of(what: Mapping[str, Any]) -> int:
-    """The time of the act in whole seconds since 1970."""
-    return int(datetime.fromisoformat(what["time"]).timestamp())
 
 # ---------------------------------------------------------------------------------------------------------------------
 # schemas.der: A reader of DER (X.690), as much of it as RFC 3161 tokens and certificates need.
@@ -3035,7 +3165,7 @@ def verify_file(
         vkeys = pins.vkeys if vkey is None else (vkey, *pins.vkeys)
         return verify_whole(path if raw is None else raw, Pins(vkeys, pins.policy, pins.roots, pins.jwks))
     if raw.startswith(JWS_OPENING):
-        return _verify_receipt(raw, pins, vkey, origin)
+        return _verify_jws(raw, pins, vkey, origin)
     if pins is not None and pins != Pins():
         raise ValueError("--keys, --policy, --roots, --jwks and a second --vkey are for a bundle: this is one proof")
     if entry is not None and vkey is None:
@@ -3049,10 +3179,10 @@ def verify_file(
     return steps
 
 
-def _verify_receipt(raw: bytes, pins: Pins | None, vkey: str | None, origin: str | None) -> list[Step]:
+def _verify_jws(raw: bytes, pins: Pins | None, vkey: str | None, origin: str | None) -> list[Step]:
     if pins is None or pins.jwks is None:
         raise ValueError(
-            "a receipt needs the keys that sign receipts: give --jwks, fetched from /.well-known/jwks.json"
+            "a receipt or answer needs the keys that sign them: give --jwks, fetched from /.well-known/jwks.json"
         )
     steps: list[Step] = []
     try:
@@ -3061,7 +3191,10 @@ def _verify_receipt(raw: bytes, pins: Pins | None, vkey: str | None, origin: str
         raise ValueError(str(error)) from None
     with suppress(ProofError):
         # Whatever is not ASCII fails as what it is, a piece that is not base64url.
-        verify_receipt(raw.decode("latin-1"), keys, vkey=vkey, origin=origin, done=steps.append)
+        text = raw.decode("latin-1")
+        # The header only says which of the two to try; that its signature holds for this type is the first step.
+        verify = verify_answer if stated_type(text) == ANSWER_TYPE else verify_receipt
+        verify(text, keys, vkey=vkey, origin=origin, done=steps.append)
     return steps
 
 

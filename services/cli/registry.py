@@ -76,7 +76,8 @@ async def create_site(
 ) -> Site:
     """A new site on `log`, which is made with the origin HOST/logs/LOG if the controller has none of this name.
 
-    With its first log a controller gets the one for its access records. A log's origin is signed into every checkpoint, so it is asked for and never guessed. Raises ConfigurationError.
+    With its first log a controller gets the one for its access records. A log's origin is signed into every checkpoint,
+    so it is asked for and never guessed. Raises ConfigurationError.
     """
     if not _SITE_NAME.match(name):
         raise ConfigurationError("a site's name is 1 to 64 of a-z, 0-9 and ._-, and begins with a letter or digit")

@@ -27,13 +27,10 @@ class LedgerMetrics:
         self.dropped = counter(
             registry, "sayso_ledger_dropped", "Events from before the erasure of somebody they name, not recorded."
         )
-        self.acts = counter(
-            registry, "sayso_ledger_acts", "What people did, as the figures count it; of all controllers.", ("act",)
+        self._count_people(registry)
+        self.requests_overdue = gauge(
+            registry, "sayso_requests_overdue", "Requests of people whose day is over and that nobody answered."
         )
-        for act in ACTS_COUNTED:
-            self.acts.labels(act)
-        self.erasures = counter(registry, "sayso_ledger_erasures", "Subjects erased.")
-        self.held = counter(registry, "sayso_ledger_erasures_held", "Erasures that a hold stopped.")
         self.checkpoints = counter(registry, "sayso_ledger_checkpoints", "Checkpoints published.")
         self.halted = gauge(registry, "sayso_ledger_halted", "1 while the database contradicts what was signed.")
         self.recording = gauge(registry, "sayso_ledger_recording", "1 while this ledger records and signs.")
@@ -88,6 +85,16 @@ class LedgerMetrics:
         self.batch_seconds = histogram(
             registry, "sayso_ledger_batch_seconds", "Time of one recording transaction.", _BATCH_SECONDS
         )
+
+    def _count_people(self, registry: CollectorRegistry) -> None:
+        """What they did, and what became of their data."""
+        self.acts = counter(
+            registry, "sayso_ledger_acts", "What people did, as the figures count it; of all controllers.", ("act",)
+        )
+        for act in ACTS_COUNTED:
+            self.acts.labels(act)
+        self.erasures = counter(registry, "sayso_ledger_erasures", "Subjects erased.")
+        self.held = counter(registry, "sayso_ledger_erasures_held", "Erasures that a hold stopped.")
 
     def count(self, counts: Counts) -> None:
         """Add one committed batch."""

@@ -27,6 +27,8 @@ from services.ledger.erasure.subject import Eraser
 from services.ledger.evidence.authorities import read_authorities
 from services.ledger.evidence.timestamps import LOOK_S, Timestamps
 from services.ledger.evidence.witnesses import Witnesses, load_policy, show_all
+from services.ledger.feeds import LOOK_S as FEED_S
+from services.ledger.feeds import Feeds
 from services.ledger.high_water import HighWater
 from services.ledger.metrics import LedgerMetrics
 from services.ledger.migrate import pending
@@ -36,6 +38,7 @@ from services.ledger.registry import Registry
 from services.ledger.relay import Relay
 from services.ledger.retention.runs import LOOK_S as RETAIN_S
 from services.ledger.retention.runs import Retention
+from services.ledger.rights.reminders import remind
 from services.ledger.sealing_keys import SealingKeys, open_sealing_keys, tend_sealing_keys
 from services.ledger.settings import LedgerSettings
 from services.ledger.store import Store
@@ -184,17 +187,19 @@ class LedgerService:
         retention = Retention(pool, keys, self._event_id_key, high_water, eraser, announce=announce)
         timestamps = Timestamps(pool, self._authorities, settings.timestamp_interval_s, self.metrics)
         noting = Noting(pool, keys, self._event_id_key, high_water, announce)
-        deliveries, tending = Deliveries(noting, bootstrap, self.metrics), Tending(noting, self.metrics)
+        deliveries, feeds = Deliveries(noting, bootstrap, self.metrics, now_utc), Feeds(pool, keys)
+        tending = Tending(noting, self.metrics, now_utc)
         try:
             await self._first_to_fail(
                 *(self._run_source(source, writing) for source in sources),
                 self._sign_forever(checkpoints, open_logs),
-                self._every(HOUSEKEEPING_S, lambda: keep_house(house, datetime.now(UTC))),
+                self._every(HOUSEKEEPING_S, lambda: self._keep(house)),
                 self._every(HOUSEKEEPING_S, lambda: self._tend(pool, sealing_keys)),
                 *(() if relay is None else (self._every(OUTBOX_PAUSE_S, relay.publish),)),
                 *(() if witnesses is None else (self._every(COSIGN_PAUSE_S, witnesses.work),)),
                 self._every(LOOK_S, timestamps.work),
                 self._every(RETAIN_S, retention.work),
+                self._every(FEED_S, lambda: feeds.work(datetime.now(UTC))),
                 self._every(DELIVER_S, deliveries.work),
                 self._every(TEND_S, tending.tend),
                 self._every(ANNOUNCE_S, announcements.make),
@@ -252,6 +257,11 @@ class LedgerService:
             retention=timedelta(days=settings.stream_retention_days),
         )
 
+    async def _keep(self, house: House) -> int:
+        now = datetime.now(UTC)
+        self.metrics.requests_overdue.set(await remind(house, now))
+        return await keep_house(house, now)
+
     async def _every(self, seconds: float, work: Callable[[], Awaitable[int]]) -> None:
         while not self._stopping.is_set():
             try:
@@ -261,6 +271,11 @@ class LedgerService:
             except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError):
                 _log.warning("Another writer holds what this work needs; trying again.")
             await self._pause(seconds)
+
+
+def now_utc() -> datetime:
+    """When deliveries and answers are due is read from this clock alone; tests move it by days."""
+    return datetime.now(UTC)
 
 
 async def _erase_again(connection: Connection, suppression: Suppression, eraser: Eraser) -> None:

@@ -17,6 +17,7 @@ from services.query import log_routes, routes
 from services.query.approvals import routes as approval_routes
 from services.query.approvals.approvals import Approvals
 from services.query.approvals.doing import Doing
+from services.query.answers import SignedAnswers
 from services.query.asking import asking
 from services.query.auth import AccessKeys, Visitors, name_roles
 from services.query.bundles import routes as bundle_routes
@@ -70,6 +71,7 @@ from services.query.sign_in import routes as sign_in_routes
 from services.query.sign_in.flow import SignIn, provider_of
 from services.query.sign_in.people import People
 from services.query.sign_in.sessions import Sessions
+from services.query.status import Statuses
 from services.query.store import Store
 from services.query.terms import routes as terms_routes
 from services.query.terms.stating import StatedTerms
@@ -123,6 +125,8 @@ class State(TypedDict):
     own_catalogue: OwnCatalogue
     notices: Notices
     subjects: Decisions
+    statuses: Statuses
+    signed_answers: SignedAnswers
     checks: Checks
     figures: Figures
     proofs: Proofs
@@ -178,6 +182,8 @@ def create_app(settings: QuerySettings) -> FastAPI:
             published = PublishedLogs(store, tiles_read)
             proofs = Proofs(store, controller_keys, event_id_key, published)
             subjects = Decisions(store, controller_keys, event_id_key)
+            suppressions = Suppressions(controller_keys)
+            statuses = Statuses(store, subjects, suppressions)
             receipts = Receipts(store, proofs, receipt_key)
             erasures = Erasures(pool, controller_keys, event_id_key, stream)
             mass_erasures = MassErasures(pool, stream, event_id_key)
@@ -208,13 +214,15 @@ def create_app(settings: QuerySettings) -> FastAPI:
                 person_files=PersonFiles(pool, requests, subjects, looks),
                 terms=StatedTerms(pool),
                 retained=Retained(pool, subjects),
-                grants=Grants(pool, looks, access_keys),
+                grants=Grants(pool, looks, access_keys, holds),
                 visitors=Visitors(store, capabilities),
                 mine=Mine(store, subjects, receipts, event_id_key),
                 own_catalogue=OwnCatalogue(pool),
                 notices=Notices(pool),
                 subjects=subjects,
-                checks=Checks(pool, subjects, controller_keys, event_id_key),
+                statuses=statuses,
+                signed_answers=SignedAnswers(store, statuses, published, receipts),
+                checks=Checks(pool, statuses, suppressions, controller_keys, event_id_key),
                 figures=Figures(pool),
                 proofs=proofs,
                 receipts=receipts,
@@ -224,7 +232,7 @@ def create_app(settings: QuerySettings) -> FastAPI:
                 approvals=Approvals(pool),
                 doing=approved,
                 holds=holds,
-                suppressions=Suppressions(store, controller_keys),
+                suppressions=suppressions,
                 minimal_proofs=MinimalProofs(pool, controller_keys, published),
                 downstreams=Downstreams(pool, controller_keys, bootstrap is not None),
                 triggers=Triggers(pool, controller_keys, stream),

@@ -17,7 +17,7 @@ from schemas.durations import Duration
 from schemas.errors import NotFound
 from schemas.events import Identifier
 from schemas.ranking import LOWEST, Decided, latest, made_at, settled
-from schemas.record import format_time, read_entry
+from schemas.record import read_entry
 from services.keys import ControllerKeys, event_mac, identifier_mac
 from services.query.auth import Caller
 from services.query.grants.scope import has_answer, has_record, is_cut_off, is_of_sites, latest_seen, require_subject
@@ -46,6 +46,8 @@ class Judged:
 
     answer: Answer
     judgement: Judgement
+    # The published notice that its words are, by their hash or by a match.
+    notice: Notice | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +149,11 @@ class Decisions:
         age = _age(await reader.age(subject, known_at)) if answers else None
         limits = await reader.restrictions([subject, *others.people], *(whole or (_EVER, _EVER))) if answers else ()
         judged = [
-            Judged(answer, under_restriction(judge(answer, notices, at, age), answer.decided.purpose, limits))
+            Judged(
+                answer,
+                under_restriction(judge(answer, notices, at, age), answer.decided.purpose, limits),
+                _standing_notice(notices, answer),
+            )
             for answer in answers
             if has_answer(caller, answer)
         ]
@@ -329,6 +335,13 @@ async def _scopes(
     return Scopes(found, notices, at, known_at)
 
 
+def _standing_notice(notices: Notices, answer: Answer) -> Notice | None:
+    what = answer.what
+    if what is None or "notice" not in what:
+        return None
+    return notices.standing_for(bytes.fromhex(what["notice"]["sha256"]), what["site"])
+
+
 def _age(row: Row | None) -> AgeStated | None:
     return None if row is None else AgeStated(row["is_over"], row["stated_at"])
 
@@ -364,39 +377,3 @@ def _record(cipher: AESGCM, row: Row, caller: Caller, asked: UUID) -> dict[str, 
     if row["subject"] != asked:
         record["through"] = str(row["subject"])
     return record
-
-
-def describe(judged: Judged) -> dict[str, Any]:
-    """An answer as the API shows it; members that do not apply are left out."""
-    answer, judgement = judged.answer, judged.judgement
-    decided = answer.decided
-    shown: dict[str, Any] = {
-        "purpose": decided.purpose,
-        "legal_basis": decided.legal_basis,
-        "decision": decided.decision,
-        "valid": judgement.valid,
-        "reasons": judgement.reasons,
-        "decided_at": format_time(answer.decided_at),
-        "log": answer.log,
-        "index": answer.index,
-    }
-    if answer.received_at is not None:
-        shown["received_at"] = format_time(answer.received_at)
-    if answer.through is not None:
-        shown["through"] = str(answer.through)
-    if judgement.to_confirm:
-        shown["to_confirm"] = True
-    if judgement.expires_at is not None:
-        shown["expires_at"] = format_time(judgement.expires_at)
-    what = answer.what
-    if what is None:
-        return shown
-    shown |= {"event": what["id"], "type": what["type"], "time": what["time"], "site": what["site"]}
-    shown |= {"posted_by": what["posted_by"], "words": judgement.words, "marks": what.get("marks", [])}
-    if "notice" in what:
-        shown["notice"] = what["notice"]
-    for posted in what["decisions"]:
-        mine = posted["purpose"], posted["legal_basis"], posted["decision"]
-        if mine == (decided.purpose, decided.legal_basis, decided.decision):
-            shown |= {name: posted[name] for name in ("services", "purpose_version") if name in posted}
-    return shown

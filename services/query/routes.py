@@ -14,7 +14,6 @@ from schemas.record import format_time
 from services.http import read_model
 from services.query.auth import KNOWS_IDENTIFIERS, PUBLIC, READS_HISTORY, READS_STATE, Caller
 from services.query.bundles.routes import PDF, ZIP, bundle_response
-from services.query.decisions import describe
 from services.query.parameters import (
     HistoryParameters,
     LookupBody,
@@ -25,6 +24,7 @@ from services.query.parameters import (
     encode_cursor,
     preferred,
 )
+from services.query.status import describe, erased
 
 JSON: Final = "application/json"
 TLOG_PROOF: Final = "application/vnd.c2sp.tlog-proof"
@@ -42,6 +42,10 @@ _PROOF_RESPONSE: Final = {
     "description": "The proof document (docs/proof-format.md), or a proof bundle (docs/bundle-format.md)",
     "content": {JSON: {}, TLOG_PROOF: {}, TEXT: {}, ZIP: {}, PDF: {}},
 }
+_STATUS_RESPONSE: Final = {
+    "description": "The answer, or that as a JWS that can be checked offline (docs/proof-format.md, Signed answers)",
+    "content": {JSON: {}, JOSE: {}},
+}
 RECEIPT_RESPONSE: Final = {
     "description": "The receipt as a JWS, or that with its claims (docs/proof-format.md, Receipts)",
     "content": {JOSE: {}, JSON: {}},
@@ -50,11 +54,6 @@ RECEIPT_RESPONSE: Final = {
 
 def _json(value: Any) -> Response:
     return Response(orjson.dumps(value), media_type=JSON)
-
-
-def erased(erased_at: datetime | None) -> dict[str, str]:
-    """What is said of a subject that was erased, instead of that there is none."""
-    return {} if erased_at is None else {"erased_at": format_time(erased_at)}
 
 
 def _still_there(subject: UUID, erased_at: datetime | None) -> UUID | None:
@@ -92,37 +91,26 @@ async def consents(
     )
 
 
-@subjects.get("/v1/subjects/{subject}/status")
+@subjects.get("/v1/subjects/{subject}/status", responses={200: _STATUS_RESPONSE})
 async def status(
     request: Request,
     subject: UUID,
     asked: Annotated[StatusParameters, Query()],
     caller: Annotated[Caller, Depends(READS_STATE)],
 ) -> Response:
-    """Whether a consent to one purpose stands, with reasons."""
-    state = await request.state.subjects.state(caller, subject, asked.moment())
-    judged = state.of(asked.purpose)
-    await request.state.looks.note(caller, request, look="status", subject=_still_there(subject, state.erased_at))
-    answer: dict[str, Any] = {
-        "subject": str(subject),
-        "purpose": asked.purpose,
-        "at": format_time(state.at),
-        "known_at": format_time(state.known_at),
-        **erased(state.erased_at),
-    }
-    if judged is None:
-        reasons = ["erased" if state.lost else "never_asked"]
-        before = await request.state.suppressions.of(caller, subject, asked.purpose, state.at)
-        if before is not None:
-            # Who objected, was erased and came back is asked nothing again by that.
-            reasons.append("objected")
-            answer["objected_before_erasure"] = {
-                "legal_basis": before.legal_basis,
-                "objected_at": format_time(before.objected_at),
-                "until": format_time(before.until),
-            }
-        return _json({**answer, "valid": False, "reasons": reasons, "decision": None})
-    return _json({**answer, **describe(judged)})
+    """Whether a consent to one purpose stands, with reasons; as a JWS (RFC 7515) tied to checkpoints by Accept."""
+    media_type = preferred(request.headers.get("accept"), (JSON, JOSE))
+    if media_type is None:
+        raise HTTPException(HTTPStatus.NOT_ACCEPTABLE)
+    jws = None
+    if media_type == JOSE:
+        found, jws = await request.state.signed_answers.of(caller, subject, asked.purpose, asked.moment())
+    else:
+        found = await request.state.statuses.of(caller, subject, asked.purpose, asked.moment())
+    whom = _still_there(subject, found.state.erased_at)
+    await request.state.looks.note(caller, request, look="status", subject=whom)
+    content = orjson.dumps(found.said) if jws is None else jws
+    return Response(content, media_type=media_type, headers={"vary": "accept"})
 
 
 @subjects.get("/v1/subjects/{subject}/history")

@@ -175,6 +175,6 @@ class QuerySettings(BaseSettings):
         Field(
             ge=2,
             le=100,
-            description="Connections to Postgres at most; some work needs two. Requests beyond wait for one to be free.",
+            description="Connections to Postgres at most; some work needs two. Requests beyond wait for a free one.",
         ),
     ] = 8

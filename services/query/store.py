@@ -74,6 +74,10 @@ class Reader:
     async def _row(self, query: str, *arguments: Any) -> Row | None:
         return await self._connection.fetchrow(_QUERIES[query], self.controller, *arguments)
 
+    async def rows(self, statement: str, *arguments: Any) -> list[Row]:
+        """Of a statement whose first parameter is the controller."""
+        return await self._connection.fetch(statement, self.controller, *arguments)
+
     async def has_identifiers(self) -> bool:
         row = await self._row("identifiers_exist")
         return row is not None and bool(row[0])

@@ -73,7 +73,6 @@ async def running(kafka: KillableKafka, postgres: KillablePostgres, directory: P
         ServiceProcess("ingest", deployment.ingest_environment(ingest_port, **stream), directory / "ingest.log"),
         ServiceProcess("query", deployment.query_environment(query_port), directory / "query.log"),
     ]
-    await deployment.add_access_log()
     server_key, access_key = await deployment.add_server_key(), await deployment.add_access_key("dpo")
     async with AsyncExitStack() as stack:
         clients = [

@@ -22,7 +22,7 @@ NOW = START + timedelta(days=20)
 PURPOSES = ("billing", "marketing")
 MARKETS = ("DE", "FR", None)
 TYPES = ("consent.given", "consent.withdrawn", "consent.refused", "consent.expired", "notice.served", "identity.linked",
-         "correction", "account.deleted", "request.received")  # fmt: skip
+         "correction", "account.deleted", "request.received", "log.succeeded")  # fmt: skip
 
 days = st.integers(0, 20).map(lambda n: START + timedelta(days=n))
 periods = st.integers(0, 12).map(lambda n: Duration(0, n))
@@ -68,7 +68,7 @@ def rulings(draw: st.DrawFn) -> list[Ruling]:
         found.append(
             Ruling(
                 name,
-                draw(st.sampled_from(kinds)),  # type: ignore[arg-type]
+                draw(st.sampled_from(kinds)),
                 then,  # type: ignore[arg-type]
                 draw(st.none() | st.frozensets(st.sampled_from(PURPOSES))),
                 draw(st.sampled_from(parts)),
@@ -195,10 +195,10 @@ class Slow(NamedTuple):
         if self.kept(fact, PART_NAMES if part == "what" else [part], fact.purposes):
             return False
         if part == "context":
-            return kind != "request"
+            return kind not in {"request", "log"}
         return kind in {"consent", "notice"} and not fact.remains
 
-    def whats(self) -> set[Fact]:
+    def whats(self) -> set[bytes]:
         """The largest set of decision parts that may go without an older answer staying behind a newer one."""
         able = [f for f in self.facts if self.may_go(f, "what")]
         for size in range(len(able), 0, -1):
@@ -211,7 +211,7 @@ class Slow(NamedTuple):
                     for g in self.facts
                     for o in g.decided
                 ):
-                    return gone  # type: ignore[return-value]
+                    return gone
         return set()
 
     def tellings(self) -> Iterator[tuple[str, str, bytes]]:

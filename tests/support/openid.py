@@ -1,4 +1,4 @@
-"""A real OpenID provider, npm's oidc-provider, in a process of this test's own, and somebody at a browser who signs in."""
+"""A real OpenID provider, npm's oidc-provider, in a process of this test's own, and somebody who types at a browser."""
 
 import re
 import shutil

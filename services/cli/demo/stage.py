@@ -26,8 +26,14 @@ JOURNAL: Final = "demo"
 # The addresses and the demo's keys, to be sourced; under the layout's directory.
 ENV_FILE: Final = "demo.env"
 ACCESS_KEY: Final = "SAYSO_DEMO_ACCESS_KEY"
+# For what the demo does not play: erasures and requests, keys and people.
+OTHER_KEYS: Final[dict[str, registry.AccessRole]] = {
+    "SAYSO_DEMO_PRIVACY_KEY": "privacy",
+    "SAYSO_DEMO_ADMIN_KEY": "admin",
+}
 VERIFIER_KEY: Final = "SAYSO_DEMO_VKEY"
 CAST: Final = "SAYSO_DEMO_CAST"
+_PLAYS: Final[registry.AccessRole] = "dpo"
 # What the controller states of a service beside the catalogue.
 STATED: Final = "chatra"
 
@@ -85,8 +91,9 @@ async def set_up(cast: Cast, layout: Layout, addresses: Addresses) -> Stage:
                 if _setting(site.name, kind.upper()) not in keys:
                     key = await registry.create_site_key(connection, site.name, kind)
                     keys[_setting(site.name, kind.upper())] = key
-        if ACCESS_KEY not in keys:
-            keys[ACCESS_KEY] = await registry.create_access_key(connection, cast.controller.name, "dpo")
+        for name, role in {ACCESS_KEY: _PLAYS, **OTHER_KEYS}.items():
+            if name not in keys:
+                keys[name] = await registry.create_access_key(connection, cast.controller.name, role)
     stage = Stage(addresses.ingest_url, addresses.query_url, keys, env_file)
     _write(stage, layout)
     return stage

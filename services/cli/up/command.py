@@ -32,6 +32,8 @@ READY_S_MAX: Final = 60.0
 WATCH_PAUSE_S: Final = 2.0
 FIRST_CONTROLLER: Final = "first"
 FIRST_SITE: Final = "first-site"
+# Regulators come with the key of a grant; machines get keys that are limited to their sites.
+FIRST_ROLES: Final[tuple[registry.AccessRole, ...]] = ("privacy", "dpo", "admin")
 
 
 def run_up(directory: Path, *, demo: bool, once: bool) -> int:
@@ -197,9 +199,12 @@ class Embedded:
             )
             browser = await registry.create_site_key(connection, FIRST_SITE, "pk")
             server = await registry.create_site_key(connection, FIRST_SITE, "sk")
-            access = await registry.create_access_key(connection, FIRST_CONTROLLER, "dpo")
+            keys = {role: await registry.create_access_key(connection, FIRST_CONTROLLER, role) for role in FIRST_ROLES}
         print(f"\nController {FIRST_CONTROLLER} with site {FIRST_SITE}. Its keys, shown this once:")
-        print(f"  publishable  {browser}\n  server       {server}\n  answers      {access}  (role dpo)")
+        print(f"  publishable  {browser}\n  server       {server}")
+        for role, key in keys.items():
+            print(f"  {role:<11}  {key}")
+        print("What each of the last three opens: docs/access.md.")
 
     def _write_settings(self) -> None:
         settings = {

@@ -76,7 +76,7 @@ class Layout:
         try:
             home.mkdir(parents=True, exist_ok=True, mode=0o700)
             layout = cls(home.resolve())
-            for path in (layout.keys, layout.logs, layout.high_water, layout.suppression):
+            for path in (layout.keys, layout.logs, layout.high_water, layout.suppression, layout.exports):
                 path.mkdir(exist_ok=True, mode=0o700)
             if not os.access(layout.keys, os.R_OK | os.W_OK | os.X_OK):
                 raise PermissionError
@@ -102,6 +102,10 @@ class Layout:
     @property
     def suppression(self) -> Path:
         return self.home / "suppression"
+
+    @property
+    def exports(self) -> Path:
+        return self.home / "exports"
 
     @property
     def cluster(self) -> Path:
@@ -150,6 +154,7 @@ class Layout:
         return {
             # Where the operator's proxy is, if there is one; links in e-mails begin with it.
             "SAYSO_INGEST_PUBLIC_URL": f"http://127.0.0.1:{ports.ingest}",
+            "SAYSO_EXPORT_DIR": str(self.exports),
             **os.environ,
             **self.key_settings(),
             "SAYSO_DATABASE_URL": dsn,

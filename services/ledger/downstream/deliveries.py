@@ -8,7 +8,7 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
@@ -35,7 +35,7 @@ from services.postgres import PooledConnection
 # How often `work` is to be called.
 LOOK_S: Final = 0.2
 # Deliveries of one system under way at a time: sent together, noted together.
-AT_ONCE: Final = 16
+AT_ONCE: Final = 32
 # Longer than an attempt and its noting can take; after it another ledger sends what this one has claimed.
 LEASE: Final = timedelta(seconds=60)
 # Connections of the pool that deliveries may hold at a time; the others are the recorder's.
@@ -53,11 +53,6 @@ _BUSY: Final = (
     asyncpg.UniqueViolationError,
 )
 _log = get_logger()
-
-
-def now_utc() -> datetime:
-    """The clock of every ledger; tests move their own."""
-    return datetime.now(UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +79,9 @@ class Deliveries:
         noting: Noting,
         bootstrap: str | None,
         metrics: LedgerMetrics,
-        clock: Callable[[], datetime] = now_utc,
+        clock: Callable[[], datetime],
     ) -> None:
-        """`bootstrap` is the broker's host:port[,host:port], None without one."""
+        """`bootstrap` is the broker's host:port[,host:port], None without one; `clock` says when things are due."""
         self._noting = noting
         self._pool = noting.pool
         self._keys: ControllerKeys = noting.keys

@@ -12,7 +12,6 @@ from uuid import UUID
 
 from services.ledger.appending import LogClosed, LogNotOpen
 from services.ledger.downstream.answers import OVERDUE, Noted, Noting, Said
-from services.ledger.downstream.deliveries import now_utc
 from services.ledger.downstream.triggers import QUERIES
 from services.ledger.erasure.store import ErasureStore
 from services.ledger.metrics import LedgerMetrics
@@ -26,7 +25,7 @@ DEAD_LETTERS_KEPT: Final = timedelta(days=30)
 class Tending:
     """Ends what is over; any ledger may."""
 
-    def __init__(self, noting: Noting, metrics: LedgerMetrics, clock: Callable[[], datetime] = now_utc) -> None:
+    def __init__(self, noting: Noting, metrics: LedgerMetrics, clock: Callable[[], datetime]) -> None:
         self._noting = noting
         self._metrics = metrics
         self._clock = clock

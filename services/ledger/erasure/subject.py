@@ -228,8 +228,8 @@ class Eraser:
         gathered: Gathered,
         asked: Asked | None,
     ) -> None:
-        """1. The number; 2. minimal proofs by rule; 3. count; 4. if `asked`, the docket, and triggers to the systems that
-        hold something of the person; 5. tombstones; 6. objections; 7. delete.
+        """1. The number; 2. minimal proofs by rule; 3. count; 4. if `asked`, the docket, and triggers to the systems
+        that hold something of the person; 5. tombstones; 6. objections; 7. delete.
         """
         owner, subject = (controller, line.controller), line.subject
         assert subject is not None  # a whole controller goes by delete_controller

@@ -1,5 +1,5 @@
-"""What an objector's erasure leaves (GDPR Art. 21): that whoever has this identifier objected, so that the person is not
-approached again; nothing that says who it is.
+"""What an objector's erasure leaves (GDPR Art. 21): that whoever has this identifier objected, so that nobody
+approaches the person again; nothing that says who it is.
 
 Invariant: a name here is made under the controller's proof key, and says nothing to whoever lacks it.
 """

@@ -14,7 +14,7 @@ from uuid import UUID
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from schemas.record import PART_NAMES, PartName
-from schemas.retaining import Begun, Clearing, Place, Plan, plan
+from schemas.retaining import Begun, Clearing, Fact, Place, Plan, plan
 from schemas.retention import Ruling
 from services.keys import ControllerKeys, event_mac
 from services.ledger.appending import Appending
@@ -210,7 +210,8 @@ class Page:
         for telling in found.tell:
             cause = f"event:{telling.cause.hex()}:{telling.rule}"
             asked = Cause(self._controller, cause, "erase", subject=subject, purpose=telling.purpose)
-            done.told[telling.rule] += await make_triggers(self._connection, asked, as_of)
+            if made := await make_triggers(self._connection, asked, as_of):
+                done.told[telling.rule] += made
         return await self._retention.has_open_triggers(subject)
 
     async def _lock(self, subjects: set[UUID], places: Sequence[Place]) -> list[Row]:
@@ -239,11 +240,12 @@ class Page:
         cipher, is_nobodys = self._cipher(person), person["log"] is not None
         facts = await self._reading.facts(cipher, rows, is_nobodys=is_nobodys)
         deleted = None if person["event"] is None else Begun(person["deleted_at"], person["event"])
-        plans = (
-            [plan([fact], self._of_nobody, None, as_of) for fact in facts]
-            if is_nobodys
-            else [plan(facts, self._rulings, deleted, as_of)]
-        )
+        if is_nobodys:
+            plans = [plan([fact], self._of_nobody, None, as_of) for fact in facts]
+        else:
+            plans = [plan(facts, self._rulings, deleted, as_of)]
+            if plans[0].erase is not None and not await self._goes_whole(person["subject"], facts, deleted, as_of):
+                plans = [plan(facts, self._rulings, deleted, as_of, may_erase=False)]
         known = by_place(rows)
         taken: list[_Taken] = []
         for found in plans:
@@ -253,13 +255,26 @@ class Page:
             taken += [one for place, parts in left.items() for one in _leave(cipher, known[place], parts)]
             if found.erase is not None:
                 self._going.erase.append((person["subject"], found.erase))
-                done.erased[found.erase] += self._appending is None
+                if self._appending is None:
+                    done.erased[found.erase] += 1
             elif found.tell and await self._tell(person["subject"], found, as_of, done):
                 return
         # All of one person or nothing: an answer must not go without those before it.
         self._take(taken, done)
         if not is_nobodys and any(one.clearing.part == "what" for one in taken):
             self._going.changed.add(person["subject"])
+
+    async def _goes_whole(self, subject: UUID, facts: Sequence[Fact], deleted: Begun | None, as_of: datetime) -> bool:
+        """Whether those who are erased with a person have no ground to stay either, all taken together."""
+        linked = await self._erasures.linked_only_to(self._controller, subject)
+        if not linked:
+            return True
+        people = {row["subject"]: row for row in await self._retention.people(linked, lock=False)}
+        together = list(facts)
+        for one in linked:
+            rows = await self._retention.subject_rows([one])
+            together += await self._reading.facts(self._cipher(people[one]), rows, is_nobodys=False)
+        return plan(together, self._rulings, deleted, as_of).erase is not None
 
     def _take(self, taken: Sequence["_Taken"], done: Done) -> None:
         for one in taken:
@@ -316,7 +331,8 @@ class Page:
             done.held += 1
             return
         await append_declarations(appending, self._erasures, declarations)
-        done.erased[rule] += bool(declarations)
+        if declarations:
+            done.erased[rule] += 1
 
 
 def _leave(cipher: AESGCM, row: Row, clearings: Iterable[Clearing]) -> list[_Taken]:

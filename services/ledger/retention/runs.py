@@ -12,9 +12,11 @@ from uuid import UUID, uuid4
 
 import asyncpg
 import orjson
+from cryptography.hazmat.primitives.keywrap import InvalidUnwrap
 
 from schemas.canonical import canonical_json
 from schemas.durations import Duration
+from schemas.errors import ConfigurationError, ProofError
 from schemas.retaining import Place
 from schemas.retention import Ruling, read_rule, resolve
 from schemas.terms import read_terms
@@ -23,7 +25,7 @@ from services.ledger.appending import Appending, LogClosed, LogNotOpen
 from services.ledger.erasure.store import ErasureStore
 from services.ledger.erasure.subject import Eraser
 from services.ledger.high_water import HighWater
-from services.ledger.retention.facts import UNREADABLE, NoticeFacts, Reading, notice_facts
+from services.ledger.retention.facts import NoticeFacts, Reading, notice_facts
 from services.ledger.retention.page import Done, Page, Tools, open_logs
 from services.ledger.retention.store import SQL, RetentionStore
 from services.ledger.retention.walks import Span, Walk, walks
@@ -80,12 +82,16 @@ class Retention:
         if self._opened_at is None or moment - self._opened_at >= EVERY / 60:
             self._opened_at = moment
             await self._open(moment)
+        return await self.carry_on(moment)
+
+    async def carry_on(self, now: datetime) -> int:
+        """Do what is asked for and not done, by whichever ledger gets there first; how many parts went here."""
         cleared = 0
         async with self._pool.acquire() as connection:
             rows = await connection.fetch(SQL["unfinished_runs"])
         for row in rows:
             owner = row["controller"], row["controller_name"]
-            while (gone := await self._page(owner, row["run"], moment)) is not None:
+            while (gone := await self._page(owner, row["run"], now)) is not None:
                 cleared += gone
         return cleared
 
@@ -102,7 +108,7 @@ class Retention:
         except (LogNotOpen, LogClosed):
             # A successor log is about to begin: the next look finds it.
             return None
-        except UNREADABLE:
+        except (ProofError, InvalidUnwrap, ConfigurationError):
             return await self._pass_over(owner, run)
         except (asyncpg.DeadlockDetectedError, asyncpg.SerializationError):
             return 0

@@ -34,9 +34,9 @@ class Hold:
 async def standing_hold(
     connection: Connection | PooledConnection, controller: int, subjects: Sequence[UUID], moment: datetime
 ) -> Hold | None:
-    """A hold on any of these subjects, on somebody they are shown and erased with, or on everybody; None if there is none.
+    """A hold on any of these subjects, on somebody they are erased with, or on everybody; None if there is none.
 
-    Of several: one that people may be told of, and of those the one that ends last. To be asked behind the subjects' locks.
+    Of several: one that people may be told of, and of those the one that ends last. Asked behind the subjects' locks.
     """
     row = await connection.fetchrow(_SQL["standing_hold"], controller, subjects, moment)
     if row is None:

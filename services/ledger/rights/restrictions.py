@@ -19,25 +19,34 @@ _SQL: Final = named_queries(Path(__file__).parents[1] / "sql" / "holds.sql")
 
 async def place_restriction(connection: Connection | PooledConnection, act: Act) -> None:
     """restriction.placed, of somebody who is still there."""
-    purposes = _purposes(act)
-    if purposes is not None and act.subject is not None:
+    stated = _stated(act)
+    if stated is not None and act.subject is not None:
         await connection.execute(
-            _SQL["place_restriction"], act.controller, act.subject, purposes, act.received_at, act.event
+            _SQL["place_restriction"],
+            act.controller,
+            act.subject,
+            _purposes(stated),
+            act.received_at,
+            act.event,
+            stated.request,
         )
 
 
 async def lift_restriction(connection: Connection | PooledConnection, act: Act) -> None:
-    """restriction.lifted: of these purposes, or of every one."""
-    purposes = _purposes(act)
-    if purposes is not None and act.subject is not None:
+    """restriction.lifted: of the same purposes, placed by the same request; those of other requests stay."""
+    stated = _stated(act)
+    if stated is not None and act.subject is not None:
         await connection.execute(
-            _SQL["lift_restriction"], act.controller, act.subject, purposes, ALL in purposes, act.received_at
+            _SQL["lift_restriction"], act.controller, act.subject, _purposes(stated), act.received_at, stated.request
         )
 
 
-def _purposes(act: Act) -> list[str] | None:
+def _stated(act: Act) -> Restricted | None:
     try:
-        stated = Restricted.model_validate(act.what.get("restriction"))
+        return Restricted.model_validate(act.what.get("restriction"))
     except ValidationError:
         return None
+
+
+def _purposes(stated: Restricted) -> list[str]:
     return [ALL] if stated.purposes is None else sorted(set(stated.purposes))

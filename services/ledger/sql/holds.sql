@@ -44,14 +44,15 @@ INSERT INTO held_erasures (controller, event, hold, held_at) VALUES ($1, $2, $3,
 
 -- place_restriction --
 -- Processing is restricted from now on.
-INSERT INTO restrictions (controller, subject, purpose, since, event)
-SELECT $1, $2, purpose, $4, $5 FROM unnest($3::text[]) AS new (purpose)
+INSERT INTO restrictions (controller, subject, purpose, since, event, request)
+SELECT $1, $2, purpose, $4, $5, $6 FROM unnest($3::text[]) AS new (purpose)
 ON CONFLICT DO NOTHING;
 
 -- lift_restriction --
--- And no longer: of these purposes, or of every one.
-UPDATE restrictions SET lifted_at = $5
-WHERE controller = $1 AND subject = $2 AND ($4 OR purpose = ANY ($3::text[])) AND lifted_at IS NULL;
+-- And no longer: what the same request restricted, or nobody's request.
+UPDATE restrictions SET lifted_at = $4
+WHERE controller = $1 AND subject = $2 AND purpose = ANY ($3::text[]) AND request IS NOT DISTINCT FROM $5
+    AND lifted_at IS NULL;
 
 -- objections --
 -- What a subject objects to at this moment.

@@ -1,4 +1,4 @@
-"""The statements about acts of two people, on one connection that sees one controller; the caller owns the transaction."""
+"""The statements about acts of two people, on one connection that sees one controller; the caller owns it."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -63,7 +63,7 @@ class ApprovalStore:
         await self._rows("approval_done", approval)
 
     async def note_lone_ask(self, subject: UUID, most: int) -> bool:
-        """Count one more ask of one person alone; False, and nothing is noted, if `most` others were asked for already."""
+        """Count one more ask of one person alone; False, and nothing is noted, if `most` others were asked for."""
         await self._rows("one_at_a_time", _COUNTING)
         await self._rows("forget_lone_asks")
         if await self._value("lone_asks", subject) >= most:

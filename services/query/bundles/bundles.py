@@ -25,13 +25,14 @@ from services.query.bundles.files import Dossier, LogEvidence, Proven, bundle_zi
 from services.query.bundles.report.pdf import report_pdf
 from services.query.bundles.store import BundleStore
 from services.query.bundles.trust import Trust
-from services.query.decisions import Decisions, Moment, describe
+from services.query.decisions import Decisions, Moment
 from services.query.grants.scope import has_record, is_limited, require_subject
 from services.query.parameters import encode_cursor
 from services.query.payloads import disclose, read_part, subject_cipher
 from services.query.proofs import RETRY_AFTER_S
 from services.query.published import PublishedLogs
 from services.query.receipts import Receipts
+from services.query.status import describe
 from services.query.store import Reader, Row
 
 # How long an export waits for the ledger to have a checkpoint timestamped; then it goes without.

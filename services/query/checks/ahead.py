@@ -5,7 +5,7 @@ one does, a subject at a time. So an answer to many people is made by the same c
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -42,6 +42,7 @@ class Ahead(Reader):
         self._parts: dict[UUID, list[Row]] = defaultdict(list)
         self._received: dict[bytes, datetime] = {}
         self._ages: dict[UUID, list[Row]] = defaultdict(list)
+        self._restrictions: dict[UUID, list[Row]] = defaultdict(list)
         # Of notices, matches and scopes, which are the same for most people, by what was asked.
         self._shared: dict[tuple[Any, ...], Any] = {}
 
@@ -66,6 +67,8 @@ class Ahead(Reader):
         await self._fetch_parts(everybody if whole else [one for one in everybody if one in weaker])
         for row in await self._many("ages_of", asked):
             self._ages[row["subject"]].append(row)
+        for row in await self._many("restrictions_of", everybody):
+            self._restrictions[row["subject"]].append(row)
         self._fetched = frozenset(everybody)
         self._asked = frozenset(asked)
 
@@ -78,20 +81,16 @@ class Ahead(Reader):
         self._received = await super().received(names)
         self._in_parts = frozenset(subjects)
 
-    async def suppressed(self, names: Sequence[bytes], now: datetime) -> set[bytes]:
-        """Those of these names whose people objected to the purpose before they were erased."""
-        return {row["identifier"] for row in await self._many("suppressed", names, self._purpose, now)}
-
-    async def suppressions_exist(self) -> bool:
-        (row,) = await self._many("suppressions_exist")
-        return bool(row[0])
+    async def suppressed(self, names: Sequence[bytes], at: datetime) -> set[bytes]:
+        """Those of these names whose people objected to the purpose by then, and were erased."""
+        return {row["identifier"] for row in await self._many("suppressed", names, self._purpose, at)}
 
     async def subjects_of(self, names: Sequence[bytes]) -> dict[bytes, UUID]:
         """By identifier name the subject that it stands for."""
         return {row["identifier"]: row["subject"] for row in await self._many("subjects_of_identifiers", names)}
 
     async def _many(self, query: str, *arguments: Any) -> list[Row]:
-        return await self._connection.fetch(_QUERIES[query], self.controller, *arguments)
+        return await self.rows(_QUERIES[query], *arguments)
 
     # --- the questions of Reader ---
 
@@ -117,6 +116,22 @@ class Ahead(Reader):
 
     async def link_acts(self, subject: UUID) -> list[Act]:
         return self._acts.get(subject, []) if subject in self._asked else await super().link_acts(subject)
+
+    async def restrictions(self, subjects: Collection[UUID], at: datetime, known_at: datetime) -> frozenset[str]:
+        if not self._fetched.issuperset(subjects):
+            return await super().restrictions(subjects, at, known_at)
+        moment = min(at, known_at)
+        return frozenset(
+            row["purpose"]
+            for one in subjects
+            for row in self._restrictions.get(one, ())
+            if row["since"] <= moment and (row["lifted_at"] is None or row["lifted_at"] > moment)
+        )
+
+    async def has_suppressions(self) -> bool:
+        if ("suppressions",) not in self._shared:
+            self._shared["suppressions",] = await super().has_suppressions()
+        return bool(self._shared["suppressions",])
 
     async def decision_parts(self, subjects: Sequence[UUID]) -> list[Row]:
         if not self._in_parts.issuperset(subjects):

@@ -7,6 +7,7 @@ of it is worked out and the access log holds the job. Memory does not grow with 
 import asyncio
 import tempfile
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import IO, Any, Final
@@ -15,14 +16,17 @@ from uuid import UUID
 import orjson
 
 from schemas.errors import NotFound, ProofError
+from schemas.events import Identifier
 from schemas.record import format_time
 from services.keys import ControllerKeys, event_mac, identifier_mac
 from services.postgres import Pool, controller_transaction
 from services.query.auth import Caller
 from services.query.checks.ahead import Ahead, NameOf
 from services.query.checks.lines import Line, chunks
-from services.query.decisions import Decisions, Moment, State
+from services.query.decisions import Moment
+from services.query.holds.suppressions import Suppressions
 from services.query.payloads import read_part, subject_cipher
+from services.query.status import Statuses
 from services.query.store import Row
 
 # Kept in memory up to this; then in a file that has no name, so that nothing of it outlives the process.
@@ -30,6 +34,8 @@ SPOOL_BYTES: Final = 1024 * 1024
 PIECE_BYTES: Final = 64 * 1024
 # Let other requests in after this many people: about 2 ms of uninterrupted work.
 YIELD_EVERY: Final = 16
+# What a list is told of one person: the same as by `status`.
+SAID: Final = ("valid", "reasons", "decision", "legal_basis")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +83,8 @@ class Checks:
     """Answers lists; holds the keys that open records."""
 
     pool: Pool
-    decisions: Decisions
+    statuses: Statuses
+    suppressions: Suppressions
     keys: ControllerKeys
     event_id_key: bytes
     # One chunk at a time: two lists at once are no faster together, and `status` must not wait for them.
@@ -105,8 +112,8 @@ class Checks:
     async def _chunk(self, caller: Caller, question: Question, lines: Sequence[Line]) -> list[dict[str, Any]]:
         """The answers to some lines.
 
-        1. Find the subjects; 2. fetch what they decided; 3. judge each as `status` does; 4. who is not known, or never
-        answered, may be somebody who objected and was erased since.
+        1. Find the subjects; 2. fetch what they decided; 3. judge each as `status` does; 4. whom nobody knows may be
+        somebody who objected, and was erased.
         """
         async with controller_transaction(self.pool, caller.controller) as connection:
             reader = Ahead(connection, caller.controller, question.purpose, self._name_of(caller))
@@ -118,10 +125,16 @@ class Checks:
                 if number % YIELD_EVERY == YIELD_EVERY - 1:
                     await asyncio.sleep(0)
                 answers.append(await self._answer(reader, caller, subject, question))
-            objected = await self._objected(reader, caller, lines)
-        for line, answer in zip(lines, answers, strict=True):
-            if line.identifier in objected and answer["reasons"] == ["never_asked"]:
-                answer["reasons"] = ["objected"]
+            nobodys = [
+                (line.identifier, answer)
+                for line, subject, answer in zip(lines, subjects, answers, strict=True)
+                if subject is None and line.identifier is not None
+            ]
+            at = question.moment.at or datetime.now(UTC)
+            objected = await self._objected(reader, caller, [identifier for identifier, _ in nobodys], at)
+        for identifier, answer in nobodys:
+            if identifier in objected:
+                answer["reasons"].append("objected")
         return answers
 
     async def _subjects(self, reader: Ahead, caller: Caller, lines: Sequence[Line]) -> list[UUID | None]:
@@ -139,21 +152,20 @@ class Checks:
         ]
 
     async def _answer(self, reader: Ahead, caller: Caller, subject: UUID | None, question: Question) -> dict[str, Any]:
-        if subject is None:
-            return _unknown()
-        try:
-            return status_of(await self.decisions.state_in(reader, caller, subject, question.moment), question.purpose)
-        except NotFound:
-            return _unknown()
+        if subject is not None:
+            with suppress(NotFound):
+                status = await self.statuses.of_in(reader, caller, subject, question.purpose, question.moment)
+                return {name: status.said[name] for name in SAID if name in status.said}
+        return {"valid": False, "reasons": ["never_asked"], "decision": None}
 
-    async def _objected(self, reader: Ahead, caller: Caller, lines: Sequence[Line]) -> set[Any]:
-        """Identifiers of people who objected to the purpose and were erased."""
-        named = [line.identifier for line in lines if line.identifier is not None]
-        if not named or not await reader.suppressions_exist():
+    async def _objected(
+        self, reader: Ahead, caller: Caller, identifiers: Sequence[Identifier], at: datetime
+    ) -> set[Identifier]:
+        """Those of these identifiers whose people objected to the purpose and were erased."""
+        if not identifiers or not await reader.has_suppressions():
             return set()
-        key = self.keys.proof_key(caller.controller_name)
-        names = {identifier_mac(key, one.type, one.value): one for one in named}
-        return {names[name] for name in await reader.suppressed(list(names), datetime.now(UTC))}
+        names = {self.suppressions.name(caller, one): one for one in identifiers}
+        return {names[name] for name in await reader.suppressed(list(names), at)}
 
     def _name_of(self, caller: Caller) -> NameOf:
         """Opens a decision part for its event's dedupe name."""
@@ -165,21 +177,3 @@ class Checks:
             return event_mac(self.event_id_key, caller.controller_name, what["id"])
 
         return name_of
-
-
-def _unknown() -> dict[str, Any]:
-    return {"valid": False, "reasons": ["never_asked"], "decision": None}
-
-
-def status_of(state: State, purpose: str) -> dict[str, Any]:
-    """What a list is told of one person: the same validity, reasons and decision as by `status`."""
-    judged = state.of(purpose)
-    if judged is None:
-        return {"valid": False, "reasons": ["erased" if state.lost else "never_asked"], "decision": None}
-    decided = judged.answer.decided
-    return {
-        "valid": judged.judgement.valid,
-        "reasons": list(judged.judgement.reasons),
-        "decision": decided.decision,
-        "legal_basis": decided.legal_basis,
-    }

@@ -1,4 +1,4 @@
-"""The statements about downstream systems, on a connection that sees one controller; the caller owns the transaction."""
+"""The statements about downstream systems, behind the wall of one controller; the caller owns the transaction."""
 
 from pathlib import Path
 from typing import Any, Final

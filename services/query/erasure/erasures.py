@@ -10,11 +10,11 @@ from uuid import UUID
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from schemas.errors import NotFound, StreamAway
+from schemas.errors import NotFound
 from schemas.record import PART_NAMES, format_time
 from services.keys import ControllerKeys, event_mac
 from services.postgres import Pool, controller_transaction
-from services.query.asking import RETRY_AFTER_S, Asking, Site, is_ours
+from services.query.asking import Asking, is_ours
 from services.query.auth import Caller
 from services.query.erasure.mass import count_lone_ask
 from services.query.erasure.store import ErasureStore, place_in
@@ -39,8 +39,8 @@ class Erasures:
     async def ask(self, caller: Caller, subject: UUID, body: ErasureBody, wait_s: int) -> tuple[dict[str, Any], bool]:
         """What stands now, and whether this request asked for it: a subject is erased once, asking again does no harm.
 
-        Raises NotFound, TooManyErasures, StreamAway. 1. Look for the subject; 2. one that was erased has its erasure for
-        an answer; 3. count the ask; 4. ask the ledger; 5. look what became of it, if the caller waited.
+        Raises NotFound, TooManyErasures, StreamAway. 1. Look for the subject; 2. one that was erased has its erasure
+        for an answer; 3. count the ask; 4. ask the ledger; 5. look what became of it, if the caller waited.
         """
         async with controller_transaction(self.pool, caller.controller) as connection:
             reader, store = Reader(connection, caller.controller), ErasureStore(connection, caller.controller)

@@ -1,4 +1,4 @@
-"""Erasures of many people at once: asked for by one person, approved by another, and done after a delay (docs/holds.md).
+"""Erasures of many people at once: asked for by one person, approved by another, done after a delay (docs/holds.md).
 
 Invariant: whom it is about stands in rows from the beginning, and each row is noted once its ask is durable. A crash in
 between asks for some a second time, which erases nobody twice.
@@ -29,7 +29,7 @@ AT_ONCE: Final = 50
 
 
 async def count_lone_ask(pool: Pool, controller: int, subject: UUID) -> None:
-    """Note that one person alone asks for an erasure. Raises TooManyErasures beyond the number in the controller's terms."""
+    """Note that one person alone asks for an erasure. Raises TooManyErasures beyond the number in the terms."""
     async with controller_transaction(pool, controller, readonly=False) as connection:
         store = ApprovalStore(connection, controller)
         if not await store.note_lone_ask(subject, (await _stated(store)).above):
@@ -45,7 +45,7 @@ class MassErasures:
     event_id_key: bytes
 
     async def ask(self, caller: Caller, body: ManyErasuresBody) -> UUID:
-        """The approval that a second person must give. Raises NotFound unless all of them are, or were, the controller's."""
+        """The approval that a second person must give. Raises NotFound for anybody who is not, and was not, there."""
         subjects = sorted(set(body.subjects))
         async with controller_transaction(self.pool, caller.controller, readonly=False) as connection:
             store = ApprovalStore(connection, caller.controller)

@@ -15,7 +15,7 @@ _QUERIES: Final = named_queries(Path(__file__).parents[1] / "sql" / "erasures.sq
 
 
 def place_in(row: Row | None) -> Site:
-    """Where an event goes, from a row (site, log). Raises StreamAway without one: no log takes records at this moment."""
+    """Where an event goes, from a row (site, log). Raises StreamAway without one: no log takes records now."""
     if row is None:
         raise StreamAway(retry_after_s=RETRY_AFTER_S)
     return Site(row["site"], row["log"])

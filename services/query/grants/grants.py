@@ -6,17 +6,20 @@ next request on.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
 from uuid import UUID, uuid4
 
-from schemas.errors import InvalidParameter, NotFound
+from schemas.durations import Duration
+from schemas.errors import InvalidParameter, NotFound, StreamAway
+from schemas.holds import HOLD_YEARS_MAX, REVIEW_DAYS_MAX
 from schemas.record import format_time
 from services.keys.access import new_access_key
 from services.postgres import Pool, controller_transaction
 from services.query.auth import AccessKeys, Caller
 from services.query.grants.scope import PROOFS_SHOW
 from services.query.grants.store import GrantStore
+from services.query.holds.holds import Holds
 from services.query.looks.looks import Looks
 from services.query.store import Row
 
@@ -25,7 +28,10 @@ _TIMES: Final = ("records_from", "records_until", "begins_at", "ends_at", "confi
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a grant is to be about; None in a member does not limit it. `begins_at` None is at once."""
+    """What a grant is to be about; None in a member does not limit it. `begins_at` None is at once.
+
+    `preserve`: the authority orders that what it is about be kept.
+    """
 
     case_reference: str
     authority: str
@@ -36,6 +42,7 @@ class Asked:
     begins_at: datetime | None
     ends_at: datetime
     confidential_until: datetime | None
+    preserve: bool
 
 
 class Made(NamedTuple):
@@ -52,12 +59,14 @@ class Grants:
     pool: Pool
     looks: Looks
     access_keys: AccessKeys
+    holds: Holds
 
     async def make(self, caller: Caller, asked: Asked, why: str) -> Made:
         """A new grant. Raises InvalidParameter, LookNotRecorded.
 
         1. Check it; 2. take along whose records are shown with the subjects'; 3. note it, durably; 4. make it and its
-        key. A crash before (4) leaves a record of a grant that opens nothing.
+        key; 5. hold what it is about, if that is ordered. A crash before (4) leaves a record of a grant that opens
+        nothing, one before (5) a grant without holds, which POST /v1/holds adds.
         """
         now = datetime.now(UTC)
         begins_at = now if asked.begins_at is None else asked.begins_at
@@ -83,7 +92,28 @@ class Grants:
             await store.put_grant(
                 grant, asked.case_reference, asked.authority, *columns, asked.confidential_until, caller.key
             )
-            return await self._with_new_key(store, grant)
+            made = await self._with_new_key(store, grant)
+        if asked.preserve:
+            made.shown["holds"] = await self._preserve(caller, grant, subjects, asked, why)
+        return made
+
+    async def _preserve(
+        self, caller: Caller, grant: UUID, subjects: Sequence[UUID] | None, asked: Asked, why: str
+    ) -> list[dict[str, Any]] | None:
+        """The holds; None if not all of them could be asked for, which must not keep the key from being shown."""
+        now = datetime.now(UTC)
+        expires_at = min(asked.ends_at, Duration(12 * HOLD_YEARS_MAX, 0).after(now))
+        stated = {
+            "ground": "order",
+            "case_reference": asked.case_reference,
+            "review_on": min(expires_at, now + timedelta(days=REVIEW_DAYS_MAX)).date().isoformat(),
+            "expires_at": format_time(expires_at),
+            "confidential": asked.confidential_until is not None,
+        }
+        try:
+            return await self.holds.preserve(caller, grant, subjects, stated, why)
+        except StreamAway:
+            return None
 
     async def listed(self, caller: Caller) -> list[dict[str, Any]]:
         """Every grant of the controller, the newest first."""

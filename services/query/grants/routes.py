@@ -39,6 +39,9 @@ class GrantBody(BaseModel):
     confidential_until: Annotated[
         Time | None, Field(description="Ordered by the authority: until then the people concerned are not told.")
     ] = None
+    preserve: Annotated[
+        bool, Field(description="Ordered by the authority: what it is about is held until the grant ends (holds).")
+    ] = False
 
     def asked(self) -> Asked:
         return Asked(
@@ -51,6 +54,7 @@ class GrantBody(BaseModel):
             begins_at=_time(self.begins_at),
             ends_at=parse_time(self.ends_at),
             confidential_until=_time(self.confidential_until),
+            preserve=self.preserve,
         )
 
 

@@ -76,7 +76,7 @@ def has_record(caller: Caller, what: Mapping[str, Any] | None) -> bool:
 
 
 def latest_seen(caller: Caller, moment: datetime) -> datetime:
-    """A moment asked about, or the end of the grant's time if that is before it: later acts are nothing to answer from."""
+    """A moment asked about, or the end of the grant's time if that is before it: nothing later is answered from."""
     grant = caller.grant
     if grant is None or grant.records_until is None:
         return moment

@@ -1,10 +1,12 @@
-"""Legal holds (GDPR Art. 17(3)) as query sees them: asks for them, says which stand, releases them when two people agree.
+"""Legal holds (GDPR Art. 17(3)) as query sees them: asks for them, says which stand, releases what two agreed on.
 
 Invariant: a hold is answered as placed, reviewed or released only once that is recorded; what is said of it stands in
 rows that the ledger wrote with the record.
 """
 
+import asyncio
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -29,6 +31,8 @@ from services.query.store import Reader, Row
 # How long a request waits until what it asked for is recorded.
 RECORDED_S: Final = 5
 SHOWN_MAX: Final = 1000
+# Holds of one grant that are waited for together.
+AT_ONCE: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +70,8 @@ class Holds:
     ) -> list[dict[str, Any]]:
         """Hold what a grant is about (None: everybody); whom a hold of this grant stands on already gets no second one.
 
-        `stated`: ground, case_reference, review_on, expires_at and confidential, as hold.placed has them. Whoever of them
-        is gone is left out. Raises StreamAway; what was placed before that stands, and the same call goes on.
+        `stated`: ground, case_reference, review_on, expires_at and confidential, as hold.placed has them. Whoever is
+        gone is left out. Raises StreamAway; what was placed before that stands, and the same call goes on.
         """
         async with controller_transaction(self.pool, caller.controller) as connection:
             reader = Reader(connection, caller.controller)
@@ -75,12 +79,22 @@ class Holds:
             there = None if subjects is None else await reader.subjects(list(subjects))
         wanted: Collection[UUID | None] = [None] if there is None else sorted(there)
         members = {**stated, "grant": str(grant)}
-        return [await self._place(caller, one, members, reason) for one in wanted if one not in standing]
+        todo = [one for one in wanted if one not in standing]
+        placed: list[dict[str, Any]] = []
+        for first in range(0, len(todo), AT_ONCE):
+            some = todo[first : first + AT_ONCE]
+            placing = (self._place(caller, one, members, reason) for one in some)
+            for outcome in await asyncio.gather(*placing, return_exceptions=True):
+                if isinstance(outcome, dict):
+                    placed.append(outcome)
+                elif not isinstance(outcome, NotFound):
+                    raise outcome
+        return placed
 
     async def _place(
         self, caller: Caller, subject: UUID | None, stated: Mapping[str, Any], reason: str
     ) -> dict[str, Any]:
-        """1. Find the log; 2. ask; 3. say what stands there then."""
+        """1. Find the log; 2. ask; 3. say what stands there then. Raises NotFound for somebody who is gone."""
         async with controller_transaction(self.pool, caller.controller) as connection:
             store = HoldStore(connection, caller.controller)
             if subject is None:
@@ -94,7 +108,13 @@ class Holds:
         who = {} if subject is None else {"subject": str(subject)}
         context = {"reason": reason, "by": caller.key}
         await self.asking.ask(caller, place, "hold.placed", {"hold": members}, context, RECORDED_S, who=who)
-        return await self.one(caller, hold)
+        placed = await self.one(caller, hold)
+        if placed["state"] == "accepted" and subject is not None:
+            async with controller_transaction(self.pool, caller.controller) as connection:
+                if await Reader(connection, caller.controller).subject(subject) is None:
+                    # An erasure was faster: the record stands, and holds nobody.
+                    raise NotFound
+        return placed
 
     async def all(self, caller: Caller, subject: UUID | None, *, ended: bool) -> list[dict[str, Any]]:
         """Holds that stand, or all of them; with `subject`, only what stops the erasure of this one."""
@@ -142,15 +162,13 @@ class Holds:
                 return
             hold = UUID(orjson.loads(row["target"])["hold"])
             by = {"reason": row["reason"], "by": row["asked_by"], "with": row["decided_by"]}
-            try:
+            # It may have expired meanwhile, or gone with its subject.
+            with suppress(NotFound, HoldNotStanding):
                 await self._say(caller, hold, "hold.released", {"approval": str(approval)}, by)
-            except (NotFound, HoldNotStanding):
-                # It expired meanwhile, or went with its subject.
-                pass
             await store.done(approval)
 
     async def told(self, caller: Caller, subject: UUID) -> list[dict[str, Any]]:
-        """What the person is told of holds that stand on them: the ground and the end; nothing of a confidential one."""
+        """What the person is told of holds that stand on them: ground and end; nothing of a confidential one."""
         async with controller_transaction(self.pool, caller.controller) as connection:
             rows = await HoldStore(connection, caller.controller).holds(subject, SHOWN_MAX, ended=False)
         return [

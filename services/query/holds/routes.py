@@ -36,7 +36,7 @@ def _json(value: Any, status: HTTPStatus = HTTPStatus.OK, headers: dict[str, str
 
 @holds.post("/v1/holds", openapi_extra=_body(HoldBody))
 async def place(request: Request, caller: Annotated[Caller, Depends(SEES_ACTS)]) -> Response:
-    """Hold somebody's data by law: 201 once that is recorded and stands, 202 while it is on its way and holds nothing."""
+    """Hold somebody's data by law: 201 once that is recorded and stands, 202 while it is on its way."""
     body = await read_model(request, HoldBody)
     placed = await request.state.holds.place(caller, body)
     stands = all(hold["state"] != "accepted" for hold in placed)
@@ -81,6 +81,6 @@ async def release(request: Request, hold: UUID, caller: Annotated[Caller, Depend
 
 @holds.get("/v1/me/holds")
 async def mine(request: Request, myself: Annotated[Myself, Depends(VISITOR)]) -> Response:
-    """What the law keeps of this browser's records although its visitor might ask for erasure: the ground and the end."""
+    """What keeps this browser's records although its visitor may ask for their erasure: ground and end."""
     subject = await request.state.subjects.find(myself.caller, myself.identifier)
     return _json({"holds": await request.state.holds.told(myself.caller, subject)})

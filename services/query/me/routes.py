@@ -11,10 +11,10 @@ from starlette.responses import Response
 
 from schemas.record import format_time
 from services.query.auth import VISITOR, Myself
-from services.query.decisions import describe
 from services.query.me.mine import Mine
 from services.query.parameters import HistoryParameters, MyReceiptParameters, encode_cursor, preferred
-from services.query.routes import JOSE, JSON, RECEIPT_RESPONSE, erased
+from services.query.routes import JOSE, JSON, RECEIPT_RESPONSE
+from services.query.status import describe, erased
 
 me = APIRouter(prefix="/v1/me", tags=["visitors"])
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from schemas.errors import InvalidParameter
+from schemas.errors import InvalidParameter, RequestStepNotPossible
 from services.query.auth import Caller
 from services.query.decisions import Decisions, Moment
 from services.query.erasure.erasures import Erasures
-from services.query.requests.bodies import AnswerBody
+from services.query.requests.bodies import AnswerBody, LiftBody
 from services.query.requests.requests import WAIT_S, Answered, Requests
 from services.query.requests.standing import Standing
 
@@ -41,12 +41,30 @@ class Answering:
                 erasure = await self._erase(caller, subject, body)
                 if erasure["state"] != "erased":
                     return Answered({**standing.describe(), "asked": erasure}, recorded=False)
+                # Of one found by a receipt alone the ledger could not know whose request this is.
+                outcome["erasure"] = erasure["number"]
         elif subject is not None:
             outcome |= await self._act(caller, standing, subject, body)
         context = {} if body.said is None else {"said": body.said}
         return await self.requests.step(
             caller, request, "request.answered", lambda now: {**now.answer(), **outcome}, context
         )
+
+    async def lift(self, caller: Caller, request: UUID, body: LiftBody) -> Answered:
+        """End the restriction that a request was answered with, of the same purposes; the person knows by then.
+
+        Raises NotFound, RequestStepNotPossible, StreamAway.
+        """
+        standing = await self.requests.standing(caller, request)
+        row, view = standing.row, await self.requests.view(caller, request)
+        answered = next((step for step in view["steps"] if step["type"] == "request.answered"), None)
+        if row["asked_for"] != "restriction" or answered is None or standing.subject is None:
+            raise RequestStepNotPossible
+        if not row["received_on"] <= body.told_on <= standing.today:
+            raise RequestStepNotPossible
+        lifted = _restricted(standing, answered.get("purposes")) | {"told_on": body.told_on.isoformat()}
+        await self.requests.publish(caller, standing, "restriction.lifted", {"restriction": lifted}, {"why": body.why})
+        return Answered(view, recorded=True)
 
     async def _erase(self, caller: Caller, subject: UUID, body: AnswerBody) -> dict[str, Any]:
         asked = body.erasure()
@@ -62,9 +80,9 @@ class Answering:
         about: dict[str, Any] = {"request": {"request": str(standing.request)}}
         if right == "restriction":
             purposes = None if body.purposes is None else sorted({one.purpose for one in body.purposes})
-            restricted: dict[str, Any] = {"request": str(standing.request)}
-            if purposes is not None:
-                restricted["purposes"] = purposes
+            restricted = _restricted(standing, purposes)
+            if body.restriction is not None:
+                restricted["ground"] = body.restriction
             await self.requests.publish(caller, standing, "restriction.placed", {"restriction": restricted}, {})
             return {} if purposes is None else {"purposes": purposes}
         decisions = await self._denied(caller, subject, body) if right == "withdrawal" else _objected(body)
@@ -83,6 +101,12 @@ class Answering:
             standing = [judged.answer.decided for judged in state.judged]
             purposes = {one.purpose for one in standing if one.decision == "granted"}
         return [{"purpose": name, "decision": "denied", "legal_basis": "consent"} for name in sorted(purposes)]
+
+
+def _restricted(standing: Standing, purposes: list[str] | None) -> dict[str, Any]:
+    """The `restriction` of an event: without purposes of everything (schemas.holds.Restricted)."""
+    request = {"request": str(standing.request)}
+    return request if purposes is None else {**request, "purposes": purposes}
 
 
 def _objected(body: AnswerBody) -> list[dict[str, Any]]:
@@ -104,6 +128,8 @@ def _check(standing: Standing, body: AnswerBody) -> None:
         raise InvalidParameter("/ground")
     if body.reply_to is not None and right != "erasure":
         raise InvalidParameter("/reply_to")
+    if body.restriction is not None and right != "restriction":
+        raise InvalidParameter("/restriction")
     if body.purposes is not None and right not in {"objection", "withdrawal", "restriction"}:
         raise InvalidParameter("/purposes")
     if right == "objection":

@@ -10,6 +10,7 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from schemas.events import Channel, Identifier, LegalBasis, Name, Right, Text, Uuid
+from schemas.holds import RestrictionGround
 from services.query.parameters import ErasureBody, ReplyTo
 
 WORD_CHARS_MAX: Final = 80
@@ -118,15 +119,25 @@ class PurposeAnswered(_Closed):
 
 
 class AnswerBody(_Closed):
-    """What was done. `purposes`: of an objection, a withdrawal, a restriction. `ground`, `reply_to`: of an erasure."""
+    """What was done. `purposes`: of an objection, a withdrawal, a restriction (left out: all that stand, everything).
+    `ground`, `reply_to`: of an erasure. `restriction`: the case of Art. 18(1).
+    """
 
     said: Words | None = None
     ground: ErasureGround | None = None
     reply_to: ReplyTo | None = None
+    restriction: RestrictionGround | None = None
     purposes: Annotated[list[PurposeAnswered], Field(min_length=1, max_length=PURPOSES_MAX)] | None = None
 
     def erasure(self) -> ErasureBody | None:
         return None if self.ground is None else ErasureBody(ground=self.ground, reply_to=self.reply_to)
+
+
+class LiftBody(_Closed):
+    """A restriction ends. `told_on`: the day on which the person was told, which is before (Art. 18(3))."""
+
+    why: Words
+    told_on: date
 
 
 class RefuseBody(_Closed):

@@ -17,10 +17,12 @@ from schemas.holds import hides_from_subject, is_of_a_hold
 from schemas.record import format_time
 from services.postgres import Pool, PooledConnection, controller_transaction, named_queries
 from services.query.auth import Caller
-from services.query.decisions import Decisions, Moment, describe
+from services.query.decisions import Decisions, Moment
 from services.query.looks.looks import Looks
 from services.query.requests.requests import BY, Requests
 from services.query.requests.store import RequestStore
+from services.query.retention.retained import told
+from services.query.status import describe
 from services.query.store import Reader, Row
 
 # Table -> the member of the file that shows what it holds of the person.
@@ -78,6 +80,7 @@ class PersonFiles:
             people = [subject, *sorted(await reader.linked_only_to(subject))]
             rows = await RequestStore(connection, caller.controller).requests_of(people)
             kept = await _kept(connection, caller.controller, people)
+            kept["retention"] = await told(connection, caller.controller, subject)
         records = await self._records(caller, subject)
         state = await self.decisions.state(caller, subject, Moment())
         views = [await self.requests.view(caller, UUID(int=row["request"].int)) for row in rows]

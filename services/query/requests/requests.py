@@ -6,7 +6,7 @@ its record.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
@@ -26,6 +26,8 @@ from services.query.requests.store import RequestStore
 from services.query.store import Reader, Row
 from services.query.terms.stating import terms_at
 
+# A letter that was found later than this is a slip of the pen.
+OLDEST: Final = timedelta(days=3653)
 # How long a caller waits until the step is recorded.
 WAIT_S: Final = 5
 _NOBODY: Final = UUID(int=0)
@@ -60,7 +62,8 @@ class Requests:
         """
         async with controller_transaction(self.pool, caller.controller) as connection:
             counting = Counting.by(await terms_at(connection, caller.controller, now_utc()))
-            if body.received_on > counting.day_of(now_utc()):
+            today = counting.day_of(now_utc())
+            if not today - OLDEST <= body.received_on <= today:
                 raise InvalidParameter("/received_on")
             subject, who = await self._whose(connection, caller, body)
             place = _place(await ErasureStore(connection, caller.controller).site_of_subject(subject or _NOBODY))

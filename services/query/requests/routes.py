@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final
 from uuid import UUID
 
 import orjson
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Depends, Path, Query, Request
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
@@ -22,6 +22,7 @@ from services.query.requests.bodies import (
     ExtendBody,
     IdentityBody,
     LetterBody,
+    LiftBody,
     ListParameters,
     MineBody,
     PauseBody,
@@ -43,7 +44,11 @@ mine = APIRouter(prefix="/v1/me", tags=["visitors"])
 Acting = Annotated[Caller, Depends(ACTS)]
 Seeing = Annotated[Caller, Depends(SEES_ACTS)]
 Me = Annotated[Myself, Depends(VISITOR)]
-_FILE: Final[dict[int | str, dict[str, Any]]] = {200: {"content": {JSON: {}, PDF: {}}, "description": "The person's file, by Accept."}}
+# The name of the request in the path; the HTTP request has the word in our functions.
+Number = Annotated[UUID, Path(alias="request")]
+_FILE: Final[dict[int | str, dict[str, Any]]] = {
+    200: {"content": {JSON: {}, PDF: {}}, "description": "The person's file, by Accept."}
+}
 
 
 def _body(model: type[BaseModel]) -> dict[str, Any]:
@@ -70,16 +75,16 @@ async def listing(request: Request, asked: Annotated[ListParameters, Query()], c
     return Response(orjson.dumps({"requests": found}), media_type=JSON)
 
 
-@requests.get("/v1/requests/{number}")
-async def show(request: Request, number: UUID, caller: Seeing) -> Response:
+@requests.get("/v1/requests/{request}")
+async def show(request: Request, number: Number, caller: Seeing) -> Response:
     """One request with its steps."""
     view = await request.state.requests.view(caller, number)
     await request.state.looks.note(caller, request, look="request", subject=_subject(view))
     return Response(orjson.dumps(view), media_type=JSON)
 
 
-@requests.get("/v1/requests/{number}/file", responses=_FILE)
-async def person_file(request: Request, number: UUID, caller: Seeing) -> Response:
+@requests.get("/v1/requests/{request}/file", responses=_FILE)
+async def person_file(request: Request, number: Number, caller: Seeing) -> Response:
     """Everything that is kept of the person who asks for access or portability, as JSON or as PDF, by Accept."""
     media_type = preferred(request.headers.get("accept"), (JSON, PDF))
     if media_type is None:
@@ -90,8 +95,8 @@ async def person_file(request: Request, number: UUID, caller: Seeing) -> Respons
     return Response(content, media_type=media_type, headers={"vary": "accept"})
 
 
-@requests.post("/v1/requests/{number}/identity", openapi_extra=_body(IdentityBody))
-async def identity(request: Request, number: UUID, caller: Acting) -> Response:
+@requests.post("/v1/requests/{request}/identity", openapi_extra=_body(IdentityBody))
+async def identity(request: Request, number: Number, caller: Acting) -> Response:
     """There is reasonable doubt: the person is asked to show who they are. The first step, at once, or never."""
     body = await read_model(request, IdentityBody)
     return await _step(
@@ -99,15 +104,15 @@ async def identity(request: Request, number: UUID, caller: Acting) -> Response:
     )
 
 
-@requests.post("/v1/requests/{number}/verified", openapi_extra=_body(VerifiedBody))
-async def verified(request: Request, number: UUID, caller: Acting) -> Response:
+@requests.post("/v1/requests/{request}/verified", openapi_extra=_body(VerifiedBody))
+async def verified(request: Request, number: Number, caller: Acting) -> Response:
     """What became of the identity check: how, and whether it was shown; never what was shown."""
     body = await read_model(request, VerifiedBody)
     return await _step(request, caller, number, "request.verified", lambda standing: standing.verify(body))
 
 
-@requests.post("/v1/requests/{number}/pause", openapi_extra=_body(PauseBody))
-async def pause(request: Request, number: UUID, caller: Acting) -> Response:
+@requests.post("/v1/requests/{request}/pause", openapi_extra=_body(PauseBody))
+async def pause(request: Request, number: Number, caller: Acting) -> Response:
     """The clock stands still until the person answers; the days are added."""
     body = await read_model(request, PauseBody)
     return await _step(
@@ -115,15 +120,15 @@ async def pause(request: Request, number: UUID, caller: Acting) -> Response:
     )
 
 
-@requests.post("/v1/requests/{number}/resume", openapi_extra=_body(ResumeBody))
-async def resume(request: Request, number: UUID, caller: Acting) -> Response:
+@requests.post("/v1/requests/{request}/resume", openapi_extra=_body(ResumeBody))
+async def resume(request: Request, number: Number, caller: Acting) -> Response:
     """The person has answered: the clock runs again."""
     body = await read_model(request, ResumeBody)
     return await _step(request, caller, number, "request.resumed", lambda standing: standing.resume(body))
 
 
-@requests.post("/v1/requests/{number}/extend", openapi_extra=_body(ExtendBody))
-async def extend(request: Request, number: UUID, caller: Acting) -> Response:
+@requests.post("/v1/requests/{request}/extend", openapi_extra=_body(ExtendBody))
+async def extend(request: Request, number: Number, caller: Acting) -> Response:
     """Two months more, once; only if the person was told of it with the reasons within the first month."""
     body = await read_model(request, ExtendBody)
     return await _step(
@@ -131,28 +136,34 @@ async def extend(request: Request, number: UUID, caller: Acting) -> Response:
     )
 
 
-@requests.post("/v1/requests/{number}/answer", openapi_extra=_body(AnswerBody))
-async def answer(request: Request, number: UUID, caller: Acting) -> Response:
+@requests.post("/v1/requests/{request}/answer", openapi_extra=_body(AnswerBody))
+async def answer(request: Request, number: Number, caller: Acting) -> Response:
     """Do what was asked for, and say so: 200 answered; 202 asked for and not done yet, the request is still open."""
     return _said(await request.state.answering.answer(caller, number, await read_model(request, AnswerBody)))
 
 
-@requests.post("/v1/requests/{number}/refuse", openapi_extra=_body(RefuseBody))
-async def refuse(request: Request, number: UUID, caller: Acting) -> Response:
+@requests.post("/v1/requests/{request}/lift", openapi_extra=_body(LiftBody))
+async def lift(request: Request, number: Number, caller: Acting) -> Response:
+    """End the restriction that a request was answered with; the person was told before."""
+    return _said(await request.state.answering.lift(caller, number, await read_model(request, LiftBody)))
+
+
+@requests.post("/v1/requests/{request}/refuse", openapi_extra=_body(RefuseBody))
+async def refuse(request: Request, number: Number, caller: Acting) -> Response:
     """Refuse, with the ground; the answer names the authority and the remedy that the person must be told of."""
     return _said(await request.state.requests.refuse(caller, number, await read_model(request, RefuseBody)))
 
 
-@requests.post("/v1/requests/{number}/withdraw", openapi_extra=_body(WithdrawBody))
-async def withdraw(request: Request, number: UUID, caller: Acting) -> Response:
+@requests.post("/v1/requests/{request}/withdraw", openapi_extra=_body(WithdrawBody))
+async def withdraw(request: Request, number: Number, caller: Acting) -> Response:
     """The person takes the request back."""
     body = await read_model(request, WithdrawBody)
     note = {} if body.note is None else {"note": body.note}
     return await _step(request, caller, number, "request.withdrawn", lambda standing: standing.withdraw(), note)
 
 
-@requests.post("/v1/requests/{number}/told", openapi_extra=_body(ToldBody))
-async def told(request: Request, number: UUID, caller: Acting) -> Response:
+@requests.post("/v1/requests/{request}/told", openapi_extra=_body(ToldBody))
+async def told(request: Request, number: Number, caller: Acting) -> Response:
     """The person was told of the answer, the refusal or the extension."""
     body = await read_model(request, ToldBody)
     return await _step(request, caller, number, "request.told", lambda standing: standing.tell(body))

@@ -92,6 +92,6 @@ def provider_of(settings: QuerySettings) -> Provider | None:
     if issuer is None or client is None or file is None or settings.query_public_url is None:
         raise ConfigurationError(
             "sign-in needs all of SAYSO_OIDC_ISSUER, SAYSO_OIDC_CLIENT_ID, SAYSO_OIDC_CLIENT_SECRET_FILE and "
-            "SAYSO_QUERY_PUBLIC_URL, or none of the three that begin with SAYSO_OIDC"
+            "SAYSO_QUERY_PUBLIC_URL; without sign-in, none of the first three is set"
         )
     return Provider(issuer, client, read_client_secret(file), settings.query_public_url)

@@ -34,11 +34,11 @@ SELECT subject, is_over, stated_at FROM ages
 WHERE controller = $1 AND subject = ANY ($2::uuid[])
 ORDER BY stated_at DESC, is_over;
 
--- suppressions_exist --
--- Whether any erased person of the controller objected to anything.
-SELECT EXISTS (SELECT FROM suppressed_objections WHERE controller = $1);
+-- restrictions_of --
+-- Every restriction that there is or was on the processing about some persons.
+SELECT subject, purpose, since, lifted_at FROM restrictions WHERE controller = $1 AND subject = ANY ($2::uuid[]);
 
 -- suppressed --
--- Which of some identifiers belong to erased people who objected to a purpose.
+-- Which of some identifiers' names belong to erased people who objected to a purpose before a moment.
 SELECT DISTINCT identifier FROM suppressed_objections
-WHERE controller = $1 AND identifier = ANY ($2::bytea[]) AND purpose = $3 AND expires_at > $4;
+WHERE controller = $1 AND identifier = ANY ($2::bytea[]) AND purpose = $3 AND objected_at <= $4 AND expires_at > now();

@@ -82,7 +82,6 @@ class Service:
             b'{"stop":{"call":"Chatra.kill"}}',
         )
         self.server_key = await self.deployment.add_server_key()
-        await self.deployment.add_access_log()
         self.access_key = await self.deployment.add_access_key("dpo")
 
     def publish(self, **changes: Any) -> str:

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import asyncpg
@@ -12,6 +13,7 @@ import yaml
 
 from schemas.notices import notice_hash
 from schemas.parties import details_bytes
+from services.capabilities import Capabilities
 from services.cli.notices import read_notice
 from services.keys import make_secret, secret_digest
 from tests.support.databases import Database
@@ -65,7 +67,7 @@ async def test_a_site_has_its_log_and_origins(run: Run, site: str, database: Dat
     assert run("site", "allow-origin", site, "https://m.acme.example").returncode == 0
     done = run("site", "list", "--controller", "acme")
     assert "https://shop.acme.example https://m.acme.example" in done.stdout
-    (log,) = await fetch(database, "SELECT name, origin, vkey FROM logs")
+    (log,) = await fetch(database, "SELECT name, origin, vkey FROM logs WHERE kind = 'consent'")
     assert tuple(log.values()) == ("acme", "proof.acme.example/logs/acme", None)
     assert "acme" in run("controller", "list").stdout
 
@@ -83,6 +85,9 @@ async def test_a_site_has_its_log_and_origins(run: Run, site: str, database: Dat
         (("key", "create", "--site", "shop.acme.example"), "--site and --kind"),
         (("key", "create", "--site", "none", "--kind", "pk"), "no site none"),
         (("key", "revoke", "pk_none"), "no key of this name"),
+        (("key", "create", "--controller", "acme", "--role", "dpo", "--limit-to", "shop.acme.example"), "role site"),
+        (("key", "rotate", "access", "ak_none"), "no key of this name"),
+        (("person", "invite", "acme", "--name", "Ada", "--role", "dpo"), "SAYSO_QUERY_PUBLIC_URL"),
         (("controller", "show", "none"), "no controller none"),
         (("controller", "describe", "acme", "/nowhere.yaml"), "cannot be read"),
         (("controller", "describe", "acme", str(NOTICE)), "see its member /"),
@@ -116,6 +121,7 @@ async def test_keys_are_printed_once_and_kept_as_digests(run: Run, site: str, da
     app = run("key", "create", "--site", site, "--kind", "app").stdout.strip()
     browser = run("key", "create", "--site", site, "--kind", "pk").stdout.strip()
     access = run("key", "create", "--controller", "acme", "--role", "dpo").stdout.strip()
+    assert await fetch(database, "SELECT FROM access_keys WHERE expires_at IS NULL") == []
     name, _, secret = server.rpartition("_")
     stored = {row["site_key"]: row["secret_sha256"] for row in await fetch(database, "SELECT * FROM site_keys")}
     assert stored == {name: secret_digest(secret), browser: None, app: None}
@@ -130,6 +136,40 @@ async def test_keys_are_printed_once_and_kept_as_digests(run: Run, site: str, da
     assert run("key", "revoke", access.rpartition("_")[0]).returncode == 0
     assert await fetch(database, f"SELECT * FROM find_site_key('{name}')") == []
     assert await fetch(database, f"SELECT * FROM find_access_key('{access.rpartition('_')[0]}')") == []
+
+
+async def test_an_access_key_is_limited_ends_and_is_replaced(run: Run, site: str, database: Database) -> None:
+    words = ("--controller", "acme", "--role", "site", "--label", "newsletter", "--days", "30", "--limit-to", site)
+    old = run("key", "create", *words).stdout.strip()
+    replaced = run("key", "rotate", "access", old, "--overlap", "2h")
+    assert replaced.returncode == 0, replaced.stderr
+    names = [key.rpartition("_")[0] for key in (old, replaced.stdout.strip())]
+    rows = [(await fetch(database, f"SELECT * FROM find_access_key('{name}')"))[0] for name in names]
+    assert [(row["role"], row["sites"]) for row in rows] == [("site", [site])] * 2
+    left = [(row["expires_at"] - datetime.now(UTC)) / timedelta(hours=1) for row in rows]
+    assert left == [pytest.approx(2, abs=0.1), pytest.approx(30 * 24, abs=0.1)]
+
+
+async def test_the_first_person_is_invited_on_the_command_line(
+    run: Run, site: str, tmp_path: Path, database: Database
+) -> None:
+    secret = make_secret(tmp_path / "capabilities.key")
+    settings = {
+        "SAYSO_CAPABILITY_KEY_FILE": str(tmp_path / "capabilities.key"),
+        "SAYSO_QUERY_PUBLIC_URL": "https://answers.acme.example",
+    }
+    done = run("person", "invite", "acme", "--name", "Ada", "--role", "admin", **settings)
+    assert done.returncode == 0, done.stderr
+    url, _, token = done.stdout.splitlines()[-1].partition("?invitation=")
+    assert url == "https://answers.acme.example/v1/sign-in"
+    claims = Capabilities(secret).open("invite", token, 0)
+    assert claims is not None
+    (row,) = await fetch(database, "SELECT person, name, role, issuer FROM people")
+    assert tuple(row.values())[1:] == ("Ada", "admin", None)
+    assert (claims["controller"], claims["person"]) == ("acme", str(row["person"]))
+    assert str(row["person"]) in run("person", "list").stdout
+    assert run("person", "remove", str(row["person"])).returncode == 0
+    assert "nobody of this number" in run("person", "remove", str(row["person"])).stderr
 
 
 async def test_a_publisher_is_registered_once_and_can_be_revoked(run: Run, tmp_path: Path, database: Database) -> None:

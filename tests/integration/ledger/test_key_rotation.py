@@ -115,7 +115,6 @@ async def outside(deployment: Deployment, **changes: Any) -> AsyncIterator[Outsi
         "receipt_key_file": deployment.keys / "query" / "receipts.key",
         "query_pool_size": 2,
     }
-    await deployment.add_access_log()
     async with (
         serving(QuerySettings(**(settings | changes))) as address,
         httpx2.AsyncClient(base_url=address) as client,
@@ -137,7 +136,8 @@ async def test_a_verifier_with_the_first_key_follows_to_the_next(deployment: Dep
         during = await stranger.proof(4)
         assert await stranger.vkey() == first
 
-        await deployment.fetch("UPDATE log_keys SET ends_at = now() WHERE number = 1")
+        ended = "UPDATE log_keys SET ends_at = now() WHERE number = 1 AND log = $1"
+        await deployment.fetch(ended, deployment.log)
         async with pool.acquire() as connection:
             assert len(await retire_log_keys(connection, signing_keys(deployment), "shop")) == 1
         assert not (deployment.keys / "ledger" / "logs" / "shop.key").exists()

@@ -341,7 +341,6 @@ async def test_a_bundle_outlives_key_rotation_and_the_erasure_of_somebody_else(
 ) -> None:
     """Made before both, verified after both, offline; and the erasure has a certificate of its own."""
     settings = asking(deployment, timestamp_authority)
-    await deployment.add_access_log()
     async with deployment.ledger(**settings):
         await record(deployment, 1)
         await record(deployment, 2)

@@ -75,7 +75,7 @@ async def test_a_standing_consent_shows_its_record(dpo: Caller, shop: Controller
         "posted_by": "server",
         "words": "unverified",
         "marks": [],
-        "notice": {"sha256": notice, "language": "fr"},
+        "notice": {"sha256": notice, "language": "fr", "notice_id": "chat", "notice_version": "1"},
         "services": ["chatra"],
     }
     said = await status(dpo, person)

@@ -1,13 +1,16 @@
-"""Exports over HTTP: what they hold, that they verify, who fetches them, and what becomes of those that stop halfway."""
+"""Exports over HTTP: what they hold, that they verify, who fetches them, and what becomes of some that stop halfway."""
 
+import base64
 import csv
 import errno
 import io
 import json
 from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -18,7 +21,9 @@ import pyrage
 import pytest
 
 from schemas.bundle_check import Pins
-from schemas.exports import COLUMNS, unguarded
+from schemas.canonical import canonical_json
+from schemas.exports import COLUMNS, sampled, unguarded
+from schemas.record import commitment, part_digest
 from schemas.steps import Step
 from services.cli.verify_export import is_manifest, verify_export
 from services.query import app
@@ -27,6 +32,7 @@ from services.query.exports.job import Workshop
 from tests.integration.query.conftest import serving, settings_of
 from tests.support.many_records import BEGINNING, ManyRecords
 from tests.support.rows import Controller, World
+from tests.support.tsa import TimestampAuthority, authorities_file
 from tests.support.wait import until
 
 pytestmark = pytest.mark.integration
@@ -44,6 +50,11 @@ class Desk:
     directory: Path
     shop: Controller
     rows: ManyRecords
+    stack: AsyncExitStack
+
+    async def stop(self) -> None:
+        """End the service."""
+        await self.stack.aclose()
 
     async def call(self, method: str, path: str, *, key: str | None = None, **options: Any) -> httpx2.Response:
         headers = {"authorization": f"Bearer {key or self.key}"}
@@ -97,14 +108,14 @@ def records_of(folder: Path) -> list[dict[str, Any]]:
 async def desk(world: World, shop: Controller, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Desk]:
     monkeypatch.setattr(app, "Workshop", partial(Workshop, file_records=FILE_RECORDS))
     monkeypatch.setattr(worker, "POLL_S", 0.02)
+    monkeypatch.setattr(worker, "SWEEP_S", 0.1)
     rows = ManyRecords(shop)
     await rows.fill(130)
     directory = tmp_path / "exports"
-    async with (
-        serving(settings_of(world, export_dir=directory)) as address,
-        httpx2.AsyncClient(base_url=address) as client,
-    ):
-        yield Desk(client, await shop.access_key("dpo"), directory, shop, rows)
+    async with AsyncExitStack() as stack:
+        address = await stack.enter_async_context(serving(settings_of(world, export_dir=directory)))
+        client = await stack.enter_async_context(httpx2.AsyncClient(base_url=address))
+        yield Desk(client, await shop.access_key("dpo"), directory, shop, rows, stack)
 
 
 async def looks(desk: Desk) -> list[dict[str, Any]]:
@@ -234,12 +245,29 @@ async def test_sealed_files_open_for_the_receiver_alone(desk: Desk, tmp_path: Pa
         assert (refused.status_code, refused.json()["pointer"]) == (422, "/encrypt_to")
 
 
-@pytest.mark.parametrize("damage", ["flip", "row", "twice", "manifest", "jws", "gone"])
-async def test_what_was_changed_does_not_verify(desk: Desk, tmp_path: Path, damage: str) -> None:
+async def test_what_was_changed_does_not_verify(desk: Desk, tmp_path: Path) -> None:
     export = await desk.ask(of={"subjects": [str(desk.rows.subjects[0])]})
     await desk.ends(export)
-    manifest = await desk.fetch_all(export, tmp_path / "got")
-    file = tmp_path / "got" / "records-00001.ndjson"
+    jwks = (await desk.client.get("/.well-known/jwks.json")).content
+    expected = {
+        "flip": "is not the file",
+        "row": "commitment",
+        "forged": "root",
+        "twice": "twice",
+        "manifest": "another manifest",
+        "jws": "header",
+        "gone": "is not there",
+    }
+    for damage, said in expected.items():
+        manifest = await desk.fetch_all(export, tmp_path / damage)
+        spoil(manifest, damage)
+        # A maker who changes the file and the manifest alike still has to answer to the log.
+        pins = Pins() if damage in {"row", "forged", "twice"} else Pins(jwks=jwks)
+        assert said in failures(verify_export(manifest, pins, None))[0], damage
+
+
+def spoil(manifest: Path, damage: str) -> None:
+    file = manifest.with_name("records-00001.ndjson")
     if damage == "flip":
         file.write_bytes(file.read_bytes().replace(b"granted", b"grantee", 1))
     elif damage == "gone":
@@ -249,30 +277,29 @@ async def test_what_was_changed_does_not_verify(desk: Desk, tmp_path: Path, dama
     elif damage == "manifest":
         manifest.write_bytes(manifest.read_bytes().replace(b"audit of 2026", b"audit of 2027"))
     else:
-        # A maker who changes the file and the manifest alike still has to answer to the log.
         lines = file.read_bytes().splitlines(keepends=True)
-        lines = [lines[0].replace(b"granted", b"denied"), *lines[1:]] if damage == "row" else [lines[0], *lines[:-1]]
+        changed = {
+            "row": [lines[0].replace(b"granted", b"denied"), *lines[1:]],
+            "forged": [forged(lines[0]), *lines[1:]],
+            "twice": [lines[0], *lines[:-1]],
+        }
+        lines = changed[damage]
         relisted(manifest, file, b"".join(lines))
-    jwks = (await desk.client.get("/.well-known/jwks.json")).content
-    pins = Pins() if damage in {"row", "twice"} else Pins(jwks=jwks)
-    expected = {
-        "flip": "is not the file",
-        "row": "commitment",
-        "twice": "twice",
-        "manifest": "another manifest",
-        "jws": "header",
-        "gone": "is not there",
-    }
-    assert expected[damage] in failures(verify_export(manifest, pins, None))[0]
+
+
+def forged(line: bytes) -> bytes:
+    """The row with another decision, and an entry that commits to it."""
+    row = json.loads(line)
+    part = row["parts"]["what"]
+    part["json"]["decisions"][0]["decision"] = "denied"
+    what = part_digest("what", base64.b64decode(part["salt"]), canonical_json(part["json"]))
+    who, context = (bytes.fromhex(row["digests"][name]) for name in ("who", "context"))
+    row["entry"]["commitment"] = commitment(who, what, context).hex()
+    return canonical_json(row) + b"\n"
 
 
 def relisted(manifest: Path, file: Path, content: bytes) -> None:
     """The file with other content, and the manifest as if it had always been so."""
-    from hashlib import sha256
-
-    from schemas.canonical import canonical_json
-    from schemas.exports import sampled
-
     file.write_bytes(content)
     said = json.loads(manifest.read_bytes())
     listed = said["files"][0]
@@ -281,6 +308,42 @@ def relisted(manifest: Path, file: Path, content: bytes) -> None:
     by_row = {sample["row"]: sample for sample in listed["samples"]}
     listed["samples"] = [by_row[row] for row in sampled(digest, listed["records"])]
     manifest.write_bytes(canonical_json(said))
+
+
+async def test_it_waits_for_a_checkpoint_over_everything_and_takes_its_timestamp(
+    desk: Desk, world: World, tmp_path: Path, timestamp_authority: TimestampAuthority
+) -> None:
+    note = await world.execute("SELECT note FROM checkpoints WHERE size = 130")
+    await world.execute(
+        "INSERT INTO timestamps (controller, log, size, authority, response, nonce, gen_time, verified_by)"
+        " VALUES ($1, $2, 130, $3, $4, $5, now(), 'rfc3161-client')",
+        desk.shop.controller,
+        desk.shop.log,
+        timestamp_authority.name,
+        timestamp_authority.stamp(note.encode(), bytes(8)),
+        bytes(8),
+    )
+    await world.execute("UPDATE log_heads SET published_size = 100 WHERE size = 130")
+    trusting = settings_of(
+        world,
+        export_dir=desk.directory,
+        timestamp_authorities_file=authorities_file(tmp_path / "authorities.yaml", timestamp_authority),
+    )
+    # The one that does not know the authority's roots must not be the one that does it.
+    await desk.stop()
+    async with serving(trusting) as address, httpx2.AsyncClient(base_url=address) as desk.client:
+        export = await desk.ask(of={"subjects": [str(desk.rows.subjects[0])]})
+        await until(lambda: list(desk.directory.rglob(f"{export}/*")), what="the job was taken up")
+        assert (await desk.one(export))["state"] == "running"
+        await world.execute("UPDATE log_heads SET published_size = 130 WHERE size = 130")
+        await desk.ends(export)
+        assert failures(await desk.verified(export, tmp_path / "got")) == []
+    manifest = tmp_path / "got" / "manifest.json"
+    (log,) = json.loads(manifest.read_bytes())["logs"]
+    assert (log["size"], [stamp["authority"] for stamp in log["timestamps"]]) == (130, [timestamp_authority.name])
+    pins = Pins(vkeys=[desk.shop.vkey], roots=timestamp_authority.roots_pem.read_bytes())
+    steps = {step.name: step for step in verify_export(manifest, pins, None)}
+    assert steps["checkpoints"].outcome == "ok", steps["checkpoints"]
 
 
 async def test_links_open_files_for_a_while_without_a_key(desk: Desk) -> None:
@@ -343,15 +406,15 @@ async def test_nobody_elses_export_is_there(
 async def test_a_full_disk_fails_with_a_reason_and_is_resumed(
     desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, left = sink.os.write, [3]
+    real, left = sink._Hashing.write, [3]
 
-    def write(descriptor: int, data: Any) -> int:
+    def write(self: Any, data: Any) -> int:
         left[0] -= 1
         if left[0] < 0:
             raise OSError(errno.ENOSPC, "no room")
-        return real(descriptor, data)
+        return real(self, data)
 
-    monkeypatch.setattr(sink, "os", Patched(sink.os, write))
+    monkeypatch.setattr(sink._Hashing, "write", write)
     export = await desk.ask()
     failed = await desk.ends(export, "failed")
     assert failed["failure"].startswith("The disk is full.")
@@ -364,17 +427,6 @@ async def test_a_full_disk_fails_with_a_reason_and_is_resumed(
     assert (await desk.call("POST", f"/v1/exports/{export}/resume")).status_code == 409
     await desk.ends(export)
     assert failures(await desk.verified(export, tmp_path / "got")) == []
-
-
-class Patched:
-    """A module with one function replaced."""
-
-    def __init__(self, module: Any, write: Any) -> None:
-        self._module = module
-        self.write = write
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._module, name)
 
 
 async def test_a_process_that_lost_the_job_changes_nothing(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -391,7 +443,7 @@ async def test_a_process_that_lost_the_job_changes_nothing(desk: Desk, monkeypat
     export = await desk.ask()
 
     async def is_left() -> bool:
-        row = await worker_of(desk, export)
+        row = await desk.shop.world.execute("SELECT worker FROM exports WHERE export = $1", UUID(export))
         return row == stolen and not list(desk.directory.rglob("*.part"))
 
     await until(is_left, what="the first process lets go")
@@ -407,19 +459,15 @@ def steal(world: World, thief: UUID) -> None:
     run_sql(world.database.dsn(), f"UPDATE exports SET worker = '{thief}', heartbeat_at = now()")
 
 
-async def worker_of(desk: Desk, export: str) -> UUID:
-    row: UUID = await desk.shop.world.execute("SELECT worker FROM exports WHERE export = $1", UUID(export))
-    return UUID(int=row.int)
-
-
-async def test_files_go_when_their_time_is_over(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker, "SWEEP_S", 0.02)
+async def test_files_go_when_their_time_is_over(desk: Desk) -> None:
     export = await desk.ask()
     await desk.ends(export)
     link = (await desk.call("POST", f"/v1/exports/{export}/links", json={})).json()["link"]
     await desk.shop.world.execute("UPDATE exports SET expires_at = now() - interval '1 second'")
     assert (await desk.client.get(link)).status_code == 404
     assert (await desk.call("GET", f"/v1/exports/{export}/files/manifest.json")).status_code == 409
+    await until(lambda: not list(desk.directory.rglob("*.ndjson")), what="the files are gone")
+    assert (await desk.one(export))["state"] == "expired"
 
 
 async def test_without_a_place_or_the_extra_it_says_so(
@@ -428,19 +476,18 @@ async def test_without_a_place_or_the_extra_it_says_so(
     body = {"of": ALL, "why": "x", "format": "parquet"}
     monkeypatch.setattr(writers, "find_spec", lambda name: None)
     refused = await desk.call("POST", "/v1/exports", json=body)
-    assert (refused.status_code, refused.json()["type"]) == (503, "/problems/export-extra-missing")
+    assert (refused.status_code, refused.json()["type"]) == (409, "/problems/export-extra-missing")
     monkeypatch.setattr(sink, "pyrage", None)
     sealed = body | {"format": "csv", "encrypt_to": str(pyrage.x25519.Identity.generate().to_public())}
     refused = await desk.call("POST", "/v1/exports", json=sealed)
-    assert (refused.status_code, refused.json()["type"]) == (503, "/problems/export-extra-missing")
+    assert (refused.status_code, refused.json()["type"]) == (409, "/problems/export-extra-missing")
     async with serving(settings_of(world)) as address, httpx2.AsyncClient(base_url=address) as client:
         answer = await client.post("/v1/exports", json=body, headers={"authorization": f"Bearer {desk.key}"})
         assert (answer.status_code, answer.json()["type"]) == (503, "/problems/exports-not-set-up")
 
 
-@pytest.mark.parametrize(
-    ("changes", "pointer"),
-    [
+async def test_what_cannot_be_asked_for_is_refused(desk: Desk) -> None:
+    wrong: list[tuple[dict[str, Any], str]] = [
         ({"keep": "P93D"}, "/keep"),
         ({"parts": ["whom"]}, "/parts/0"),
         ({"parts": []}, "/parts"),
@@ -448,11 +495,9 @@ async def test_without_a_place_or_the_extra_it_says_so(
         ({"why": None}, "/why"),
         ({"format": "xlsx"}, "/format"),
         ({"of": {"from": ALL["until"], "until": ALL["from"]}}, "/of"),
-    ],
-)
-async def test_what_cannot_be_asked_for_is_refused(desk: Desk, changes: dict[str, Any], pointer: str) -> None:
-    body = {"of": ALL, "why": "x", "format": "csv", **changes}
-    refused = await desk.call("POST", "/v1/exports", json=body)
-    assert refused.status_code == 422, refused.text
-    assert refused.json()["pointer"].startswith(pointer)
+    ]
+    for changes, pointer in wrong:
+        refused = await desk.call("POST", "/v1/exports", json={"of": ALL, "why": "x", "format": "csv", **changes})
+        assert refused.status_code == 422, refused.text
+        assert refused.json()["pointer"].startswith(pointer)
     assert (await desk.call("GET", "/v1/exports")).json()["exports"] == []

@@ -1,4 +1,4 @@
-"""Sign-in against a real OpenID provider: the code flow, what ties it to one browser, invitations, sessions, forgery."""
+"""Sign-in against a real OpenID provider: what ties it to one browser, invitations, sessions, forged requests."""
 
 import socket
 import time
@@ -234,25 +234,22 @@ async def test_a_session_ends_when_it_is_not_used_and_after_twelve_hours(
         assert await world.execute("SELECT count(*) FROM sessions") == 1
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"x-sayso-csrf": ""},
-        {"x-sayso-csrf": "é"},
-        {"x-sayso-csrf": "A" * 43},
-        {"origin": "https://evil.example"},
-        {"origin": "null"},
-        {"origin": ""},
-    ],
-)
-async def test_a_forged_request_changes_nothing(place: Place, shop: Controller, changes: dict[str, str]) -> None:
+async def test_a_forged_request_changes_nothing(place: Place, shop: Controller) -> None:
     _, invitation = await invited(place, shop, "admin")
     async with place.browser() as ada:
         await ada.sign_in("ada", invitation=invitation)
-        headers = {n: v.encode() for n, v in (await ada.guarded(**changes)).items() if v or n != "origin"}
-        response = await ada.client.post("/v1/sign-out", headers=headers)
-        assert (response.status_code, problem(response)) == (403, "forgery-guard-missing")
-        assert (await ada.session())["role"] == "admin"
+        right = await ada.guarded()
+        for forged in (
+            {"origin": right["origin"]},
+            {"x-sayso-csrf": right["x-sayso-csrf"]},
+            {**right, "x-sayso-csrf": ""},
+            {**right, "x-sayso-csrf": "A" * 43},
+            {**right, "origin": "https://evil.example"},
+            {**right, "origin": "null"},
+        ):
+            response = await ada.client.post("/v1/sign-out", headers=forged)
+            assert (response.status_code, problem(response)) == (403, "forgery-guard-missing"), forged
+            assert (await ada.session())["role"] == "admin"
 
 
 async def test_a_sign_in_belongs_to_the_browser_that_began_it(place: Place, shop: Controller) -> None:
@@ -311,18 +308,17 @@ def with_query(url: str, name: str, value: str | None) -> str:
     return urlunsplit(parts._replace(query=kept))
 
 
-@pytest.mark.parametrize("to", ["https://evil.example/", "//evil.example", "/\\evil.example", "/a b", "", "x"])
-async def test_the_way_back_stays_on_this_host(place: Place, to: str) -> None:
+async def test_the_way_back_stays_on_this_host_and_the_controller_is_named_once(place: Place) -> None:
+    ways = ["https://evil.example/", "//evil.example", "/\\evil.example", "/a b", "", "x"]
     async with place.browser() as ada:
-        response = await ada.client.get("/v1/sign-in", params={"controller": "shop", "to": to})
-        assert (response.status_code, response.json()["pointer"]) == (422, "/to")
-
-
-@pytest.mark.parametrize("asked", [{}, {"controller": "shop", "invitation": "iv_x"}, {"controller": "No/Such"}])
-async def test_what_is_signed_in_to_is_named_once(place: Place, asked: dict[str, str]) -> None:
-    async with place.browser() as ada:
-        response = await ada.client.get("/v1/sign-in", params=asked)
-        assert (response.status_code, response.json()["pointer"]) == (422, "/controller")
+        for asked, pointer in (
+            *[({"controller": "shop", "to": to}, "/to") for to in ways],
+            ({}, "/controller"),
+            ({"controller": "shop", "invitation": "iv_x"}, "/controller"),
+            ({"controller": "No/Such"}, "/controller"),
+        ):
+            response = await ada.client.get("/v1/sign-in", params=asked)
+            assert (response.status_code, response.json()["pointer"]) == (422, pointer), asked
 
 
 async def test_over_https_cookies_are_bound_to_the_host(world: World, provider: OpenIdProvider, tmp_path: Path) -> None:

@@ -211,6 +211,8 @@ CREATE TABLE restrictions (
     purpose text NOT NULL DEFAULT '',
     since timestamptz NOT NULL,
     lifted_at timestamptz,
+    -- The request that it answers, which alone lifts it again.
+    request uuid,
     event bytea NOT NULL CHECK (length(event) = 16),
     PRIMARY KEY (controller, subject, purpose, event)
 );
@@ -579,7 +581,7 @@ DECLARE
     walled text;
 BEGIN
     FOREACH walled IN ARRAY ARRAY['subjects', 'identifiers', 'payloads', 'consent_state', 'requests', 'restrictions',
-        'erasures', 'holds', 'triggers', 'account_deletions', 'erasure_asks']
+        'erasures', 'holds', 'triggers', 'account_deletions', 'erasure_asks', 'ages']
     LOOP
         EXECUTE format('CREATE POLICY in_scope ON %I AS RESTRICTIVE USING (is_in_scope(subject))', walled);
     END LOOP;

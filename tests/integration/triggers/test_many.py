@@ -1,0 +1,18 @@
+"""Hundreds of erasures fan out to systems of every kind; 10,000 in tests/exhaustive."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.databases import Database
+from tests.support.deployment import Deployment
+from tests.support.downstream import secret_of
+from tests.support.many_erasures import play
+
+pytestmark = pytest.mark.integration
+
+
+async def test_three_hundred_erasures_each_end_answered_or_overdue(database: Database, tmp_path: Path) -> None:
+    deployment = Deployment(database, tmp_path)
+    await deployment.create()
+    await play(deployment, tmp_path, 300, secret_of(deployment, "later"))
