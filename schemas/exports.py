@@ -200,14 +200,12 @@ class LeftOut(_Closed):
     """What the scope holds and the files do not. Counts.
 
     erased: records whose parts are gone with their subject, where the scope is not of named subjects; subjects: named
-    ones who are not there (any more); incomplete: records whose decision was deleted by itself; nobody: records without
-    a subject, which bundles leave out.
+    ones who are not there (any more); incomplete: records whose decision was deleted by itself.
     """
 
     erased: int = 0
     subjects: int = 0
     incomplete: int = 0
-    nobody: int = 0
 
 
 class Timestamp(_Closed):

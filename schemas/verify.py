@@ -2,9 +2,8 @@
 
     python -m schemas.verify FILE [--vkey KEY] [--policy FILE] [--roots FILE] [--jwks FILE]
 
-FILE is a proof (JSON or .tlog-proof), a receipt or a signed answer (JWS), a bundle's zip, or a folder into which one
-was unpacked. Prints every step and the verdict. Exit status: 0 verified, 1 not verified, 2 the arguments or the files
-cannot be read.
+FILE is a proof (JSON or .tlog-proof), a receipt or signed answer (JWS), a bundle (zip or folder). Prints every
+step and the verdict. Exit status: 0 verified, 1 not verified, 2 the arguments or the files cannot be read.
 """
 
 import argparse

@@ -113,7 +113,7 @@ async def controller_transaction(
 ) -> AsyncIterator[PooledConnection]:
     """A transaction that sees one controller only (row-level security); the wall nothing crosses.
 
-    With `subjects`, the second wall stands too: of what is personal only what is theirs, and of nobody if there is none.
+    With `subjects` the second wall stands too: of what is personal only what is theirs, of nobody if there is none.
     """
     # '' is no wall; none at all is the empty array, behind which nobody is.
     scope = "" if subjects is None else "{" + ",".join(str(subject) for subject in subjects) + "}"

@@ -65,7 +65,7 @@ async def examine() -> list[Finding]:
                     *await _publishers(connection),
                     await _sealing_key(connection),
                     *await _logs(connection),
-                    *await _access_logs(connection),
+                    *await access_logs(connection),
                     await _witnesses(connection),
                     await _high_water(connection),
                     await _backlog(connection),
@@ -233,7 +233,7 @@ async def _logs(connection: Connection) -> list[Finding]:
     return findings
 
 
-async def _access_logs(connection: Connection) -> list[Finding]:
+async def access_logs(connection: Connection) -> list[Finding]:
     """Without one nobody is shown anything personal: there is no place to say so."""
     return [
         Finding("not ok", "access log", f"{row['name']} has none: sayso controller open-access-log {row['name']}")

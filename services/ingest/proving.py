@@ -4,27 +4,16 @@ Invariant: an identifier that a publishable key names counts as proven only by a
 site's own signed statement about this very visitor; everything else is recorded as unconfirmed (docs/visitors.md).
 """
 
-import base64
-import binascii
-import hmac
-import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
-import orjson
-
 from schemas.errors import ProofNeeded
 from schemas.events import BROWSER_IDENTIFIERS
-from schemas.limits import CLOCK_SKEW_S_MAX, IDENTITY_LIFE_S
+from schemas.identities import read_signed_identity, vouched_for
 from schemas.visitors import visitor_id
 from services.capabilities import VISITOR_LIFE_S, Capabilities
 from services.ingest.auth import Caller
 from services.ingest.reading import Read, Readable
-
-_IDENTITY_DOMAIN: Final = b"sayso/identity/v1\n"
-_IDENTITY_PREFIX: Final = "id_"
-# Strangers write what stands there: the database is asked for what can be a key's name, and nothing else is kept.
-_SERVER_KEY: Final = re.compile(r"sk_[0-9A-Za-z]{1,64}")
 
 
 class Named(NamedTuple):
@@ -58,9 +47,9 @@ class Proving:
         for event in events:
             if not isinstance(event, Readable) or not isinstance(event.value, dict) or "identity" not in event.value:
                 continue
-            payload = _payload_of(event.value["identity"])
-            name = None if payload is None else payload[0].get("key")
-            if not isinstance(name, str) or name in found or _SERVER_KEY.fullmatch(name) is None:
+            identity = read_signed_identity(event.value["identity"])
+            name = None if identity is None else identity.signer
+            if name is None or name in found:
                 continue
             signer = await self._server_key(name)
             if signer is not None and signer.kind == "sk":
@@ -121,36 +110,12 @@ def _check_link(data: Mapping[str, Any], caller: Caller, named: Iterable[Named],
 
 def _signed(identity: str, caller: Caller, signers: Mapping[str, Caller], proven: set[Named], now_s: int) -> set[Named]:
     """The identifier that the site's server vouched for; none unless it did so for this visitor, here and now."""
-    read = _payload_of(identity)
-    if read is None:
+    read = read_signed_identity(identity)
+    if read is None or read.signer is None:
         return set()
-    payload, raw, mac = read
-    signer = signers.get(str(payload.get("key")))
+    signer = signers.get(read.signer)
     if signer is None or signer.site != caller.site or signer.secret_sha256 is None:
         return set()
-    if not hmac.compare_digest(hmac.digest(signer.secret_sha256, _IDENTITY_DOMAIN + raw, "sha256"), mac):
-        return set()
-    # From here on it is the site's own word.
-    latest = now_s + IDENTITY_LIFE_S + CLOCK_SKEW_S_MAX
-    about, ends_at = payload.get("identifier"), payload.get("exp")
-    if not isinstance(about, dict) or not isinstance(ends_at, int) or not now_s < ends_at <= latest:
-        return set()
-    if payload.get("site") != caller.site_name or str(payload.get("visitor")) not in {n.value for n in proven}:
-        return set()
-    return {Named(str(about.get("type")), str(about.get("value")))}
-
-
-def _payload_of(identity: object) -> tuple[dict[str, Any], bytes, bytes] | None:
-    """The payload, its bytes and the code over them, if it is readable at all."""
-    if not isinstance(identity, str) or not identity.startswith(_IDENTITY_PREFIX):
-        return None
-    payload_text, _, mac_text = identity.removeprefix(_IDENTITY_PREFIX).partition(".")
-    try:
-        raw, mac = (
-            base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-            for text in (payload_text, mac_text)
-        )
-        payload = orjson.loads(raw)
-    except (binascii.Error, ValueError):
-        return None
-    return (payload, raw, mac) if isinstance(payload, dict) else None
+    visitors = {name.value for name in proven}
+    about = vouched_for(read, signer.secret_sha256, site=caller.site_name, visitors=visitors, now_s=now_s)
+    return set() if about is None else {Named(*about)}

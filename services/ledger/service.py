@@ -181,10 +181,7 @@ class LedgerService:
         relay = None if bootstrap is None else Relay(pool, bootstrap)
         if not settings.witness_hold:
             await show_all(pool)
-        witnesses = None
-        if self._policy is not None:
-            witnesses = Witnesses(pool, self._policy, self.metrics, hold=settings.witness_hold)
-        retention = Retention(pool, keys, self._event_id_key, high_water, eraser, announce=announce)
+        witnesses = self._witnesses(pool)
         timestamps = Timestamps(pool, self._authorities, settings.timestamp_interval_s, self.metrics)
         noting = Noting(pool, keys, self._event_id_key, high_water, announce)
         deliveries, feeds = Deliveries(noting, bootstrap, self.metrics, now_utc), Feeds(pool, keys)
@@ -198,7 +195,7 @@ class LedgerService:
                 *(() if relay is None else (self._every(OUTBOX_PAUSE_S, relay.publish),)),
                 *(() if witnesses is None else (self._every(COSIGN_PAUSE_S, witnesses.work),)),
                 self._every(LOOK_S, timestamps.work),
-                self._every(RETAIN_S, retention.work),
+                self._every(RETAIN_S, Retention(house, eraser, announce=announce).work),
                 self._every(FEED_S, lambda: feeds.work(datetime.now(UTC))),
                 self._every(DELIVER_S, deliveries.work),
                 self._every(TEND_S, tending.tend),
@@ -212,6 +209,11 @@ class LedgerService:
             # A broker that is away must not keep a failed ledger from starting anew.
             async with asyncio.timeout(STOPPING_S_MAX):
                 await asyncio.gather(*closing, return_exceptions=True)
+
+    def _witnesses(self, pool: Pool) -> Witnesses | None:
+        if self._policy is None:
+            return None
+        return Witnesses(pool, self._policy, self.metrics, hold=self._settings.witness_hold)
 
     async def _first_to_fail(self, *coroutines: Coroutine[Any, Any, None]) -> None:
         """Run all until they return after `stop`; when one raises, cancel the others and raise it."""

@@ -16,8 +16,9 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.routing import APIRoute
 from fastapi.security import HTTPBearer
 
-from schemas.errors import CapabilityNotValid, MissingKey, OriginNotAllowed, RoleNotAllowed, WrongKey
-from schemas.events import Identifier
+from schemas.errors import CapabilityNotValid, MissingKey, OriginNotAllowed, ProofNeeded, RoleNotAllowed, WrongKey
+from schemas.events import BROWSER_IDENTIFIERS, Identifier
+from schemas.identities import read_signed_identity, vouched_for
 from schemas.record import PART_NAMES, PartName
 from services.capabilities import Capabilities
 from services.keys import secret_digest
@@ -46,6 +47,8 @@ VISIBLE_PARTS: Final[dict[Role | Speaking, tuple[PartName, ...]]] = {
 }
 
 PERSON_PREFIX: Final = "person:"
+# What the site's server signed about the visitor, beside the capability.
+IDENTITY_HEADER: Final = "sayso-identity"
 # How long a revoked key may still open routes (design, section 3, Keys).
 KEY_CACHE_S: Final = 60
 _BEARER = re.compile(r"[Bb]earer +(?P<key>ak_[0-9A-Za-z]{1,64})_(?P<secret>[0-9A-Za-z_-]{1,128})")
@@ -172,14 +175,19 @@ class AccessKeys:
 
 
 class Myself(NamedTuple):
-    """A visitor: the one identifier that the capability speaks for, and the caller that reads it."""
+    """A visitor: the one identifier that is spoken for, and the caller that reads it."""
 
     caller: Caller
     identifier: Identifier
 
+    @property
+    def is_browser(self) -> bool:
+        """Whether it is a browser's number that is spoken for, not somebody whom the site knows."""
+        return self.identifier.type in BROWSER_IDENTIFIERS
+
 
 class Visitors:
-    """Opens capabilities. Whom a visitor may read stands in the token alone, never in a request."""
+    """Opens capabilities, and what the site signed beside them. Whom a visitor may read stands in these alone."""
 
     def __init__(self, store: Store, capabilities: Capabilities) -> None:
         self._store = store
@@ -187,8 +195,11 @@ class Visitors:
         # Only sites that a token of ours names.
         self._sites: dict[str, tuple[float, Caller, frozenset[str]]] = {}
 
-    async def myself(self, authorization: str | None, origin: str | None) -> Myself:
-        """Raises CapabilityNotValid, and OriginNotAllowed for a page that is not the site's."""
+    async def myself(self, authorization: str | None, origin: str | None, identity: str | None) -> Myself:
+        """The browser of a capability; with an `identity`, who the site says its visitor is (docs/visitors.md).
+
+        Raises CapabilityNotValid, ProofNeeded, and OriginNotAllowed for a page that is not the site's.
+        """
         match = _CAPABILITY.fullmatch(authorization or "")
         claims = None if match is None else self._capabilities.open("visitor", match["token"], int(time.time()))
         place = None if claims is None else await self._place(claims["site"])
@@ -197,7 +208,20 @@ class Visitors:
         caller, origins = place
         if origin is not None and origin not in origins:
             raise OriginNotAllowed
-        return Myself(caller, Identifier(type=claims["type"], value=claims["value"]))
+        browser = Identifier(type=claims["type"], value=claims["value"])
+        return Myself(caller, browser if identity is None else await self._vouched(identity, claims["site"], browser))
+
+    async def _vouched(self, identity: str, site: str, browser: Identifier) -> Identifier:
+        read = read_signed_identity(identity)
+        row = None if read is None or read.signer is None else await self._store.server_key(read.signer)
+        if read is None or row is None or row["site_name"] != site:
+            raise ProofNeeded
+        now_s = int(time.time())
+        about = vouched_for(read, row["secret_sha256"], site=site, visitors={browser.value}, now_s=now_s)
+        try:
+            return Identifier.model_validate(dict(zip(("type", "value"), about or (), strict=True)))
+        except ValueError:
+            raise ProofNeeded from None
 
     async def _place(self, site: str) -> tuple[Caller, frozenset[str]] | None:
         now = time.monotonic()
@@ -251,7 +275,8 @@ class Visitor:
 
     async def __call__(self, request: Request, _: Annotated[object, Depends(_DOCUMENTED_CAPABILITY)]) -> Myself:
         visitors: Visitors = request.state.visitors
-        return await visitors.myself(request.headers.get("authorization"), request.headers.get("origin"))
+        headers = request.headers
+        return await visitors.myself(headers.get("authorization"), headers.get("origin"), headers.get(IDENTITY_HEADER))
 
 
 class Answering(NamedTuple):

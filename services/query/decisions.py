@@ -120,7 +120,6 @@ class Decisions:
 
         Raises NotFound when the caller's controller has, and had, no such subject, or the caller's grant has not.
         """
-        require_subject(caller, subject)
         async with self._store.reading(caller.controller, caller.scope) as reader:
             return await self.state_in(reader, caller, subject, moment, alone=alone)
 
@@ -128,6 +127,7 @@ class Decisions:
         self, reader: Reader, caller: Caller, subject: UUID, moment: Moment, *, alone: bool = False
     ) -> State:
         """The same in a transaction that is open already. Raises NotFound."""
+        require_subject(caller, subject)
         now = datetime.now(UTC)
         at = latest_seen(caller, now if moment.at is None else moment.at)
         known_at = latest_seen(caller, now if moment.known_at is None else moment.known_at)

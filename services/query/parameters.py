@@ -97,6 +97,10 @@ class HistoryParameters(_Closed):
         return _FIRST_PLACE if self.cursor is None else decode_cursor(self.cursor)
 
 
+class AccessLogParameters(HistoryParameters):
+    grant: Annotated[UUID | None, Field(description="Only what was done under this grant.")] = None
+
+
 class BundleParameters(HistoryParameters):
     # Each record is a page of the report or more, and drawing it takes about 10 ms.
     limit: Annotated[int, Field(ge=1, le=BUNDLE_MAX, description="Records a bundle at most.")] = BUNDLE_MAX

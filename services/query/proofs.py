@@ -11,7 +11,7 @@ from schemas.errors import NotFound, NotPublishedYet, RoleNotAllowed
 from schemas.record import PartName, read_entry
 from services.keys import ControllerKeys, event_mac
 from services.query.auth import Caller
-from services.query.grants.scope import has_record, is_limited
+from services.query.grants.scope import has_record, is_limited, require_subject
 from services.query.log_keys import stated_vkey
 from services.query.payloads import disclose, read_part, subject_cipher
 from services.query.published import PublishedLogs, last_checkpoint
@@ -44,6 +44,7 @@ class Proofs:
             row = await reader.event(name, looks=caller.role == "dpo")
             if row is None:
                 raise NotFound
+            require_subject(caller, row["subject"])
             cipher = subject_cipher(self._keys, caller.controller_name, row)
             if is_limited(caller) and not has_record(caller, read_part(cipher, row, "what")):
                 raise NotFound

@@ -39,6 +39,10 @@ class Store:
         async with controller_transaction(self._pool, controller) as connection:
             return await connection.fetchrow(_QUERIES["grant_in_force"], controller, grant)
 
+    async def server_key(self, name: str) -> Row | None:
+        """site_name, secret_sha256 of a server key that is not revoked."""
+        return await self._pool.fetchrow(_QUERIES["find_site_key"], name)
+
     async def log(self, name: str) -> Row | None:
         """controller, log, origin, vkey."""
         return await self._pool.fetchrow(_QUERIES["find_log"], name)
@@ -161,7 +165,7 @@ class Reader:
         return await self._rows("notices", sites, notices)
 
     async def event(self, event: bytes, *, looks: bool = False) -> Row | None:
-        """log_number, origin, vkey, index, entry, nonce, the three parts and digests, wrapped_key, key_epoch.
+        """log_number, origin, vkey, index, entry, nonce, the three parts and digests, wrapped_key, key_epoch, subject.
 
         A record of the access log only with `looks`.
         """

@@ -49,7 +49,7 @@ class _Handler(BaseHTTPRequestHandler):
         with self.writing, self.file.open("a", encoding="utf-8") as out:
             out.write(line + "\n")
         if name == "slow":
-            time.sleep(SLOW_S)
+            time.sleep(SLOW_S)  # not to wait for anything: this is how a slow system behaves
         status, answer = ANSWERS[name]
         self.send_response(status)
         if status == 302:

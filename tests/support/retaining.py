@@ -11,6 +11,7 @@ import orjson
 
 from schemas.retention import RetentionRule
 from services.ledger.acting import acting
+from services.ledger.erasure.housekeeping import House
 from services.ledger.fsck.check import check
 from services.ledger.retention.runs import Retention
 from services.stream.protocol import Message
@@ -52,15 +53,21 @@ class Retaining:
         )
 
     def happens(self, day: float, visitor: str | None, *decisions: dict[str, Any], **changes: Any) -> str:
-        """An event of a visitor's cookie, of nobody, or with another subject among its members, that is received that day, recorded before anything is asked; its id."""
+        """An event that is received that day, recorded before anything is asked; its id.
+
+        Of a visitor's cookie, of nobody, or of those whose `identifiers` are given.
+        """
         self._number += 1
         moment = BASE_TIME + day * DAY
+        identifiers = changes.pop("identifiers", None)
         changes.setdefault("context", {"country": "FR", "page": "https://shop.example/"})
         event = consent_event(self._number, subject=visitor, time=moment.strftime("%Y-%m-%dT%H:%M:%SZ"), **changes)
         event["data"]["decisions"] = list(decisions)
         if not decisions:
             del event["data"]["decisions"]
-        if visitor is None:
+        if identifiers is not None:
+            event["data"]["subject"] = {"identifiers": identifiers}
+        elif visitor is None:
             del event["data"]["subject"]
         self._waiting.append(self.deployment.seal(event, received_at=moment))
         event_id: str = event["id"]
@@ -109,9 +116,11 @@ class Retaining:
 
     @asynccontextmanager
     async def _acting(self) -> AsyncIterator[Retention]:
-        key = self.deployment.event_id_key
-        async with acting(self.deployment.settings()) as ledger:
-            yield Retention(ledger.pool, ledger.keys, key, ledger.high_water, ledger.eraser, announce=False)
+        settings = self.deployment.settings()
+        async with acting(settings) as ledger:
+            key, window = self.deployment.event_id_key, settings.backup_window
+            house = House(ledger.pool, ledger.keys, key, ledger.high_water, ledger.suppression, window)
+            yield Retention(house, ledger.eraser, announce=False)
 
     async def stop_ledgers(self) -> None:
         """From running by themselves: as if one had just now, for a long time."""

@@ -10,6 +10,7 @@ import sys
 ENTRY_POINTS = {"services.cli.main", "schemas.verifier.build", "schemas.verifier.build_page", "schemas.verify"}
 # A module of these an auditor copies and runs on a machine of their own.
 OFFLINE_MODULES = {
+    "schemas.answers": {"cryptography", "orjson"},
     "schemas.archive": set[str](),
     "schemas.bundle": {"cryptography"},
     "schemas.bundle_check": {"cryptography"},

@@ -44,6 +44,8 @@ def test_problem_types_are_unlike() -> None:
         "stream-away",
         "database-away",
         "keys-away",
+        "look-not-recorded",
+        "sign-in-away",
         # Another process behind the same balancer may have a place for them.
         "exports-not-set-up",
     }

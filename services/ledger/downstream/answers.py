@@ -10,8 +10,10 @@ from datetime import datetime
 from typing import Final, NamedTuple
 from uuid import UUID
 
+import asyncpg
+
 from services.keys import ControllerKeys
-from services.ledger.appending import Appending, Edge, LogId
+from services.ledger.appending import Appending, Edge, LogClosed, LogId, LogNotOpen
 from services.ledger.downstream.triggers import QUERIES, trigger_members
 from services.ledger.erasure.store import ErasureStore
 from services.ledger.erasure.subject import log_of
@@ -20,11 +22,21 @@ from services.ledger.opening import Opened
 from services.ledger.own_records import own_record
 from services.ledger.registry import Log
 from services.ledger.store import Row
+from services.ledger.subjects import SubjectVanished
 from services.postgres import Connection, Pool, PooledConnection
 
 SENT: Final = "trigger.sent"
 ANSWERED: Final = "trigger.answered"
 OVERDUE: Final = "overdue"
+# What `note` may raise when others write at the same time; it is simply done again.
+BUSY: Final = (
+    LogNotOpen,
+    LogClosed,
+    SubjectVanished,
+    asyncpg.DeadlockDetectedError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.UniqueViolationError,
+)
 
 
 class Failed(NamedTuple):
@@ -68,7 +80,7 @@ class Noting:
     edges: dict[LogId, Edge] = field(default_factory=dict)
 
     async def note(self, controller: int, noted: Noted, now: datetime) -> None:
-        """One transaction. Raises LogNotOpen, LogClosed, LedgerHalted.
+        """One transaction. Raises LedgerHalted, and what stands in BUSY.
 
         1. Lock the head of the log that says so; 2. lock the dockets and triggers; 3. append a record for each that is
         news; 4. change the rows; 5. close dockets; 6. commit. A crash before leaves the deliveries leased: they are

@@ -9,18 +9,17 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
-import asyncpg
 import orjson
 
 from schemas.record import format_time
 from services.keys import ControllerKeys
 from services.keys.jwe import is_sealed_to, key_id, seal_to
 from services.keys.webhooks import webhook_secret
-from services.ledger.appending import LogClosed, LogNotOpen
-from services.ledger.downstream.answers import Failed, Noted, Noting, Said
+from services.ledger.downstream.answers import BUSY, Failed, Noted, Noting, Said
 from services.ledger.downstream.schedule import ends_at, next_attempt
 from services.ledger.downstream.sealing import Finder
 from services.ledger.downstream.topic import TopicMessage, TriggersTopic
@@ -28,7 +27,6 @@ from services.ledger.downstream.triggers import QUERIES
 from services.ledger.downstream.webhooks import Attempt, Ended, Webhooks
 from services.ledger.metrics import LedgerMetrics
 from services.ledger.store import Row
-from services.ledger.subjects import SubjectVanished
 from services.observability import describe, get_logger
 from services.postgres import PooledConnection
 
@@ -44,14 +42,6 @@ CONNECTIONS_AT_ONCE: Final = 2
 TROUBLED_S: Final = 5.0
 NOTE_ATTEMPTS_MAX: Final = 5
 
-_BUSY: Final = (
-    LogNotOpen,
-    LogClosed,
-    SubjectVanished,
-    asyncpg.DeadlockDetectedError,
-    asyncpg.LockNotAvailableError,
-    asyncpg.UniqueViolationError,
-)
 _log = get_logger()
 
 
@@ -105,9 +95,12 @@ class Deliveries:
             if key in self._under_way or self._troubled.get(key, 0.0) > time.monotonic():
                 continue
             task = self._under_way[key] = asyncio.create_task(self._serve(key, system))
-            task.add_done_callback(lambda _, key=key: self._under_way.pop(key, None))  # type: ignore[misc]
+            task.add_done_callback(partial(self._done, key))
             begun += 1
         return begun
+
+    def _done(self, key: tuple[int, str], _task: asyncio.Task[None]) -> None:
+        self._under_way.pop(key, None)
 
     async def settled(self) -> None:
         """Wait until nothing is under way any more."""
@@ -216,7 +209,7 @@ class Deliveries:
                 async with self._turns:
                     await self._noting.note(system["controller"], noted, now)
                 return
-            except _BUSY:
+            except BUSY:
                 if not attempts_left:
                     raise
                 await asyncio.sleep(LOOK_S)

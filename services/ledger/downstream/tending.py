@@ -10,8 +10,7 @@ from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-from services.ledger.appending import LogClosed, LogNotOpen
-from services.ledger.downstream.answers import OVERDUE, Noted, Noting, Said
+from services.ledger.downstream.answers import BUSY, OVERDUE, Noted, Noting, Said
 from services.ledger.downstream.triggers import QUERIES
 from services.ledger.erasure.store import ErasureStore
 from services.ledger.metrics import LedgerMetrics
@@ -68,8 +67,8 @@ class Tending:
         for controller, noted in by_controller.items():
             try:
                 await self._noting.note(controller, noted, now)
-            except (LogNotOpen, LogClosed):
-                # A successor log is about to begin: the next round finds it.
+            except BUSY:
+                # Somebody else writes there, or a successor log is about to begin: the next round finds them.
                 continue
             ended += len(noted.said)
         return ended

@@ -20,18 +20,17 @@ from schemas.errors import ConfigurationError, ProofError
 from schemas.retaining import Place
 from schemas.retention import Ruling, read_rule, resolve
 from schemas.terms import read_terms
-from services.keys import ControllerKeys
 from services.ledger.appending import Appending, LogClosed, LogNotOpen
+from services.ledger.erasure.housekeeping import House
 from services.ledger.erasure.store import ErasureStore
 from services.ledger.erasure.subject import Eraser
-from services.ledger.high_water import HighWater
 from services.ledger.retention.facts import NoticeFacts, Reading, notice_facts
 from services.ledger.retention.page import Done, Page, Tools, open_logs
 from services.ledger.retention.store import SQL, RetentionStore
 from services.ledger.retention.walks import Span, Walk, walks
 from services.ledger.store import Row, Store
 from services.observability import get_logger
-from services.postgres import Pool, PooledConnection
+from services.postgres import PooledConnection
 
 # How often the ledger runs by itself, and looks for what was asked for.
 EVERY: Final = timedelta(hours=1)
@@ -55,21 +54,12 @@ class _Plan:
 class Retention:
     """Runs of all controllers, for one ledger process."""
 
-    def __init__(
-        self,
-        pool: Pool,
-        keys: ControllerKeys,
-        event_id_key: bytes,
-        high_water: HighWater,
-        eraser: Eraser,
-        *,
-        announce: bool,
-    ) -> None:
-        """Like a recorder's."""
+    def __init__(self, house: House, eraser: Eraser, *, announce: bool) -> None:
+        """`announce` like a recorder's."""
+        self._pool = house.pool
+        self._tools = Tools(house.keys, house.event_id_key, eraser)
+        self._high_water = house.high_water
         self._announce = announce
-        self._pool = pool
-        self._tools = Tools(keys, event_id_key, eraser)
-        self._high_water = high_water
         self._plan: _Plan | None = None
         self._opened_at: datetime | None = None
 

@@ -270,6 +270,8 @@ WITH letters AS (
     DELETE FROM erasure_asks WHERE controller = $1
 ), agreed AS (
     DELETE FROM approvals WHERE controller = $1
+), exported AS (
+    DELETE FROM exports WHERE controller = $1
 ), events AS (
     UPDATE dedupe SET content = NULL, received_at = NULL WHERE controller = $1 AND content IS NOT NULL
 ), messages AS (

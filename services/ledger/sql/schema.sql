@@ -1157,6 +1157,8 @@ GRANT EXECUTE ON FUNCTION find_site_place(text) TO sayso_ingest, sayso_query;
 
 GRANT EXECUTE ON FUNCTION find_session(bytea), find_controller(text), find_trigger(uuid),
     waiting_exports(timestamptz), due_approvals() TO sayso_query;
+-- Whose word it is that a visitor is somebody the site knows.
+GRANT EXECUTE ON FUNCTION find_site_key(text) TO sayso_query;
 
 GRANT SELECT ON people, sessions, grants, terms, approvals, requests, request_steps, holds, held_erasures, restrictions,
     suppressed_objections, downstreams, triggers, deliveries, feeds, retention_rules, retention_runs, account_deletions,

@@ -93,6 +93,7 @@ class Bundles:
             row = await BundleStore(connection, caller.controller).event(name, looks=caller.role == "dpo")
         if row is None or not has_record(caller, self._what(caller, row)):
             raise NotFound
+        require_subject(caller, row["subject"])
         about = {"kind": "event", "event": str(event_id)}
         what = self._what(caller, row) or {}
         purposes = {decision["purpose"] for decision in what.get("decisions", [])}

@@ -180,7 +180,7 @@ async def find_spans(store: ExportStore, controller: int, scope: Scope) -> list[
     spans = []
     for row in await store.logs(controller):
         if row["size"] > 0:
-            span = Span(log=row["log_number"], name=row["log"], origin=row["origin"], first=0, size=row["size"])
+            span = Span(log=row["log_number"], origin=row["origin"], first=0, size=row["size"])
             if scope.since is not None:
                 span.first = await _first_since(store, controller, span, parse_time(scope.since))
             spans.append(span)

@@ -20,7 +20,6 @@ class Span(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     log: int
-    name: str
     origin: str
     first: int
     size: int

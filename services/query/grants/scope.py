@@ -22,8 +22,8 @@ PROOFS_SHOW: Final = (
 )
 
 
-def require_subject(caller: Caller, subject: UUID) -> None:
-    """Raise NotFound for a subject that the grant is not about."""
+def require_subject(caller: Caller, subject: UUID | None) -> None:
+    """Raise NotFound for a subject that the grant is not about; nobody (None) is in no list of people."""
     if caller.scope is not None and subject not in caller.scope:
         raise NotFound
 

@@ -28,7 +28,7 @@ WHY_CHARS_MAX: Final = 200
 NOT_STATED: Final = "not stated"
 # A log's successor also takes what is sealed to the log before it.
 PLACE_CACHE_S: Final = 60
-# A regulator sees its own looks alone: a page then ends early, with the place to go on from.
+# Of one grant's looks alone a page may be nearly empty: it then ends early, with the place to go on from.
 READS_A_PAGE: Final = 20
 
 
@@ -124,8 +124,10 @@ class Looks:
         more = (rows[most - 1]["log_number"], rows[most - 1]["index"]) if len(rows) > most else None
         return Page([look for look in told if look is not None], more)
 
-    async def all(self, caller: Caller, after: tuple[int, int], most: int) -> Page:
-        """One page of the access log: everything for the DPO, for a regulator what was done under the own grant."""
+    async def all(self, caller: Caller, after: tuple[int, int], most: int, grant: UUID | None = None) -> Page:
+        """One page of the access log: everything for the DPO, or of one grant; for a regulator that of the own grant."""
+        own = None if caller.grant is None else caller.grant.grant
+        wanted = {str(one) for one in (grant, own) if one is not None}
         looks: list[dict[str, Any]] = []
         async with controller_transaction(self.pool, caller.controller, subjects=caller.scope) as connection:
             store = LookStore(connection, caller.controller)
@@ -135,7 +137,7 @@ class Looks:
                 for row in rows[:room]:
                     after = row["log_number"], row["index"]
                     look = self._described(caller, row)
-                    if caller.grant is None or look.get("access", {}).get("grant") == str(caller.grant.grant):
+                    if not wanted or wanted == {look.get("access", {}).get("grant")}:
                         looks.append(look)
                 if len(looks) == most or len(rows) <= room:
                     break

@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from services.query.auth import SEES_LOOKS, VISITOR, Caller, Myself
 from services.query.looks.looks import Looks
-from services.query.parameters import HistoryParameters, encode_cursor
+from services.query.parameters import AccessLogParameters, HistoryParameters, encode_cursor
 
 looks = APIRouter(tags=["access log"])
 
@@ -17,11 +17,11 @@ _JSON = "application/json"
 
 @looks.get("/v1/access-log")
 async def access_log(
-    request: Request, page: Annotated[HistoryParameters, Query()], caller: Annotated[Caller, Depends(SEES_LOOKS)]
+    request: Request, page: Annotated[AccessLogParameters, Query()], caller: Annotated[Caller, Depends(SEES_LOOKS)]
 ) -> Response:
     """Who looked at personal data, what at, why and under which grant; a regulator is shown the own grant's alone."""
     looks: Looks = request.state.looks
-    found = await looks.all(caller, page.after(), page.limit)
+    found = await looks.all(caller, page.after(), page.limit, page.grant)
     await looks.note(caller, request, look="access-log", records=len(found.looks))
     following = None if found.more is None else encode_cursor(found.more)
     return Response(orjson.dumps({"records": found.looks, "next": following}), media_type=_JSON)

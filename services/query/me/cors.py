@@ -13,7 +13,7 @@ PREFIX: Final = "/v1/me/"
 PREFLIGHT_AGE_S: Final = 600
 _PREFLIGHT: Final = {
     "access-control-allow-methods": "GET, POST",
-    "access-control-allow-headers": "authorization, content-type",
+    "access-control-allow-headers": "authorization, content-type, sayso-identity",
     "access-control-max-age": str(PREFLIGHT_AGE_S),
 }
 

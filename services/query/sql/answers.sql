@@ -8,8 +8,8 @@ WHERE l.controller = $1 AND l.kind = 'consent'
 ORDER BY l.log;
 
 -- answering_ends --
--- By log the last record of some subjects, or of what says that they were erased.
-SELECT log_number, max(index) AS index
+-- By log the last record of some subjects, or of what says that they were erased; who looked at them decides nothing.
+SELECT log_number, max(places.index) AS index
 FROM (
     SELECT p.log AS log_number, p.index FROM payloads p WHERE p.controller = $1 AND p.subject = ANY ($2::uuid[])
     UNION ALL
@@ -17,6 +17,7 @@ FROM (
     FROM erased_parts e JOIN erasures x ON x.controller = e.controller AND x.number = e.number
     WHERE e.controller = $1 AND x.subject = ANY ($2::uuid[]) AND e.declared_index IS NOT NULL
 ) places
+JOIN logs l ON l.controller = $1 AND l.log = log_number AND l.kind = 'consent'
 GROUP BY log_number;
 
 -- answering_controller --

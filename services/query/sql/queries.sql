@@ -11,6 +11,10 @@ SELECT grant_id, case_reference, subjects, purposes, records_from, records_until
 FROM grants
 WHERE controller = $1 AND grant_id = $2 AND revoked_at IS NULL AND begins_at <= now() AND ends_at > now();
 
+-- find_site_key --
+-- The server key with which a site has signed who a visitor is.
+SELECT site_name, secret_sha256 FROM find_site_key($1) WHERE kind = 'sk';
+
 -- find_log --
 -- The controller, origin and verifier key of a public log name.
 SELECT controller, log, origin, vkey FROM find_log($1);
@@ -114,7 +118,7 @@ WHERE n.controller = $1 AND (s.name = ANY($2::text[]) OR n.notice = ANY($3::byte
 -- The record of an event by its dedupe name, with its encrypted parts and the key they open with; of a look at personal
 -- data only for whom the access log is ($3).
 SELECT d.log AS log_number, l.origin, l.vkey, d.index, r.entry, p.nonce, p.who, p.what, p.context,
-       p.who_digest, p.what_digest, p.context_digest, s.wrapped_key, s.key_epoch
+       p.who_digest, p.what_digest, p.context_digest, s.wrapped_key, s.key_epoch, s.subject
 FROM dedupe d
 JOIN logs l ON l.controller = d.controller AND l.log = d.log
 JOIN records r ON r.controller = d.controller AND r.log = d.log AND r.index = d.index

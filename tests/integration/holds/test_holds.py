@@ -1,14 +1,20 @@
 """Legal holds: placed, reviewed, released by two, expiring; what they stop, and who is told."""
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 
+from schemas.errors import ConfigurationError
 from schemas.record import format_time, read_entry
+from services.ledger.acting import acting
+from services.ledger.erasure.controller import erase_controller
 from services.ledger.fsck.check import check
 from tests.integration.holds.conftest import GROUND, House, hold_body
+from tests.support.databases import Database
+from tests.support.deployment import Deployment, consent_event, fresh_uuid
 from tests.support.linking import link_event
 from tests.support.wait import until
 
@@ -221,3 +227,22 @@ async def test_a_grant_preserves_whom_it_is_about(house: House) -> None:
 async def test_the_log_fits_with_everything_that_was_held(house: House) -> None:
     report = await check(house.deployment.settings(), progress=lambda *_: None)
     assert report.clean, report.findings
+
+
+async def test_a_whole_controller_is_not_erased_over_a_hold(database: Database, tmp_path: Path) -> None:
+    deployment = Deployment(database, tmp_path)
+    await deployment.create()
+    async with deployment.ledger():
+        await deployment.publish([deployment.seal(consent_event(1))])
+        await deployment.recorded(1)
+        eve = await deployment.subject_of("v-1")
+        stated = hold_body(hold=fresh_uuid()) | {"confidential": False}
+        await deployment.publish([deployment.seal_asked("hold.placed", {"hold": stated}, who={"subject": str(eve)})])
+        await deployment.recorded(2)
+    async with acting(deployment.settings()) as ledger:
+        shop = ledger.pool, ledger.keys, ledger.high_water, ledger.suppression, ledger.eraser, "shop"
+        with pytest.raises(ConfigurationError, match="held by law"):
+            await erase_controller(*shop)
+        await deployment.fetch("UPDATE holds SET expires_at = now()")
+        assert await erase_controller(*shop) == 1
+    assert not await deployment.fetch("SELECT FROM holds")

@@ -4,13 +4,17 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from uuid import UUID, uuid4
 
 import httpx2
 import pytest
 
 from deploy.kafka.node import free_port
+from services.postgres import create_pool
+from services.query.asking import Asking
+from services.query.auth import Caller
+from services.query.erasure.mass import MassErasures
 from tests.integration.holds.conftest import GROUND, House
 from tests.support.databases import Database
 from tests.support.deployment import Deployment, consent_event
@@ -19,7 +23,7 @@ from tests.support.wait import until
 
 pytestmark = pytest.mark.integration
 
-MANY = 120
+MANY = 80
 
 
 def many_body(subjects: list[UUID], **changes: Any) -> dict[str, Any]:
@@ -105,6 +109,14 @@ async def test_what_was_approved_can_be_stopped_until_it_is_done(house: House, w
     late = await house.ask("privacy-2", "POST", path, {"verdict": "approved"})
     assert (late.status_code, late.json()["type"]) == (409, "/problems/approval-decided")
     assert await house.rows("SELECT FROM subjects WHERE subject = $1", eve)
+    # Whoever is at it already sees it before the next of them.
+    caller = Caller(house.deployment.controller, "shop", "privacy", "")
+    async with await create_pool(
+        house.deployment.database.dsn(), role="sayso_query", size=2, application="test"
+    ) as pool:
+        nowhere = MassErasures(pool, cast("Asking", None), house.deployment.event_id_key)
+        await nowhere.do(caller, UUID(asked["approval"]))
+    assert (await house.said("dpo", "GET", path))["state"] == "refused"
 
 
 async def test_nobody_of_another_controller_is_among_them(house: House) -> None:

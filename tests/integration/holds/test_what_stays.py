@@ -14,9 +14,11 @@ from services.capabilities import Capabilities
 from services.keys import ControllerKeys, identifier_mac, read_secret
 from services.keys.file_provider import FileProvider
 from services.ledger.erasure.suppressing import end_suppressions
-from tests.integration.holds.conftest import House, hold_body
+from services.ledger.rebuild import rebuild
+from tests.integration.holds.conftest import GROUND, House, hold_body
 from tests.support.linking import link_event
 from tests.support.rows import notice_content
+from tests.support.wait import until
 
 pytestmark = pytest.mark.integration
 
@@ -235,3 +237,50 @@ async def test_a_hold_that_was_answered_stands_whoever_asks_at_the_same_moment(h
         else:
             assert (placed.status_code, erasure["state"]) == (404, "erased")
             assert not await house.rows("SELECT FROM holds WHERE subject = $1", eve)
+
+
+async def test_a_rebuild_leaves_what_recording_left(house: House) -> None:
+    eve = await house.person()
+    placed, settled = await house.place(subject=eve), await house.place(subject=eve, ground="order")
+    later = hold_body(expires_at=format_time(datetime.now(UTC) + timedelta(days=60)))
+    review = {name: later[name] for name in ("review_on", "expires_at", "reason")}
+    await house.said("dpo", "POST", f"/v1/holds/{placed['hold']}/review", review)
+    await house.release(settled["hold"])
+    for event_type, purposes in (("placed", ["a"]), ("placed", []), ("lifted", ["a"])):
+        await restrict(house, eve, f"restriction.{event_type}", *purposes)
+    assert (await house.erase(eve))["state"] == "held"
+
+    async def rows() -> list[list[dict[str, Any]]]:
+        held = "SELECT e.* FROM held_erasures e JOIN holds h USING (controller, hold) WHERE h.subject = $1"
+        of_eve = (f"SELECT * FROM {table} WHERE subject = $1 ORDER BY event, 2" for table in ("holds", "restrictions"))
+        return [[dict(row) for row in await house.rows(sql, eve)] for sql in (*of_eve, held)]
+
+    before = await rows()
+    assert [len(found) for found in before] == [2, 2, 1]
+    await rebuild(house.deployment.settings(), progress=lambda *_: None)
+    assert await rows() == before
+
+
+async def test_a_hold_that_comes_behind_an_erasure_is_answered_as_not_there(house: House) -> None:
+    """The ledger is at the erasure already when the hold is asked for: it is recorded, and holds nobody."""
+    eve = await house.person()
+    connection = await house.deployment.connect()
+
+    async def ledger_waits() -> bool:
+        return bool(await house.rows("SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock'"))
+
+    async def hold_is_asked() -> bool:
+        return len(await house.rows("SELECT FROM inbox")) == 2
+
+    try:
+        async with connection.transaction():
+            await connection.execute("SELECT FROM log_heads FOR UPDATE")
+            await house.said("privacy", "POST", f"/v1/subjects/{eve}/erasure", GROUND)
+            await until(ledger_waits, what="the ledger waits for the head")
+            placing = asyncio.create_task(house.ask("privacy", "POST", "/v1/holds", hold_body(subject=eve)))
+            await until(hold_is_asked, what="the hold is on its way")
+        assert (await placing).status_code == 404
+    finally:
+        await connection.close()
+    assert not await house.rows("SELECT FROM subjects WHERE subject = $1", eve)
+    assert not await house.rows("SELECT FROM holds WHERE subject = $1", eve)

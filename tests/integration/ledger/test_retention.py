@@ -172,7 +172,7 @@ async def test_nothing_goes_over_a_hold_an_open_request_or_a_restriction(retaini
         retaining.happens(0, name, type="account.deleted")
     await retaining.settle()
     people = {name: await deployment.subject_of(name) for name in names}
-    name = await hold(deployment, people["held"], LATER + DAY)
+    held = await hold(deployment, people["held"], LATER + DAY)
     await deployment.fetch(
         "INSERT INTO requests (controller, request, asked_for, state, subject, site, received_on, received_at, due_on,"
         " steps) VALUES ($1, $2, 'access', 'working', $3, 'shop.example', '2026-11-01', now(), '2026-12-01', 1)",
@@ -196,7 +196,7 @@ async def test_nothing_goes_over_a_hold_an_open_request_or_a_restriction(retaini
     assert [await gone(deployment, name) for name in names] == [False, False, False, True]
     assert await retaining.parts() == ["WHC", "WHC", "WHC", "WHC", "WHC", "WHC"]
     # It expires by itself.
-    await deployment.fetch("UPDATE holds SET expires_at = now() WHERE hold = $1", name)
+    await deployment.fetch("UPDATE holds SET expires_at = now() WHERE hold = $1", held)
     assert (await retaining.run(LATER))["erased"] == {"account": 1}
     await retaining.fits()
 
@@ -305,17 +305,16 @@ async def test_nobody_is_erased_with_somebody_as_long_as_there_is_a_ground(retai
     await retaining.state("news", then="erase-subject", begins="withdrawn", after="P0D", purposes=["news"])
     account, cookie = {"type": "account", "value": "acc"}, {"type": "cookie", "value": "v"}
     retaining.happens(0, "v", decided("chat", "granted"))
-    both = {"identifiers": [account, cookie]}
-    retaining.happens(1, "", type="identity.linked", link={"state": "linked"}, subject=both)
-    only = {"identifiers": [account]}
-    retaining.happens(1, "", decided("news", "granted"), subject=only)
-    retaining.happens(2, "", decided("news", "denied"), subject=only, type="consent.withdrawn")
+    retaining.happens(1, None, type="identity.linked", link={"state": "linked"}, identifiers=[account, cookie])
+    only = [account]
+    retaining.happens(1, None, decided("news", "granted"), identifiers=only)
+    retaining.happens(2, None, decided("news", "denied"), identifiers=only, type="consent.withdrawn")
     counts = await retaining.run(LATER)
     assert (counts["erased"], counts["parts"]) == ({}, {"news": {"who": 2, "what": 2, "context": 2}})
     assert await deployment.subject_of("v") is not None
     await retaining.state("all", then="erase-subject", begins="withdrawn", after="P0D")
     retaining.happens(3, "v", decided("chat", "denied"), type="consent.withdrawn")
-    retaining.happens(3, "", decided("news", "denied"), subject=only, type="consent.withdrawn")
+    retaining.happens(3, None, decided("news", "denied"), identifiers=only, type="consent.withdrawn")
     assert sum((await retaining.run(LATER))["erased"].values()) >= 1
     assert await deployment.subject_of("acc", "account") is None
     assert await deployment.subject_of("v") is None

@@ -95,18 +95,18 @@ async def test_a_dead_letter_is_sent_again_by_hand(admin: Caller, shop: Controll
         await shop.world.execute(
             "INSERT INTO deliveries (controller, delivery, system, kind, body, made_at, next_at, dead_at)"
             " VALUES ($1, $2, 'crm', 'records', '{}', now(), now(), $3)",
-            shop.number,
+            shop.controller,
             delivery,
             dead_at,
         )
-    (letter,) = (await admin.ask("/v1/deliveries?dead=true"))["deliveries"]
+    (letter,) = (await admin.ask("/v1/deliveries", dead="true"))["deliveries"]
     assert (letter["delivery"], letter["state"], letter["kind"]) == (str(dead), "dead", "records")
     assert (await post(admin, f"/v1/deliveries/{dead}/again")).status_code == 202
     assert (await post(admin, f"/v1/deliveries/{dead}/again")).status_code == 202
     assert (await post(admin, f"/v1/deliveries/{uuid4()}/again")).status_code == 404
     shown = (await admin.ask("/v1/deliveries"))["deliveries"]
     assert {one["delivery"] for one in shown} == {str(dead), str(waiting)}
-    first = await admin.ask("/v1/deliveries?limit=1")
-    rest = await admin.ask(f"/v1/deliveries?limit=1&after={first['next']}")
+    first = await admin.ask("/v1/deliveries", limit=1)
+    rest = await admin.ask("/v1/deliveries", limit=1, after=first["next"])
     assert [*first["deliveries"], *rest["deliveries"]] == shown
     assert "next" not in rest

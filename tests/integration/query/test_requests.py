@@ -22,6 +22,7 @@ from services.keys import ControllerKeys, read_secret
 from services.keys.file_provider import FileProvider
 from services.ledger.erasure.housekeeping import House
 from services.ledger.high_water import HighWater
+from services.ledger.rebuild import rebuild
 from services.ledger.rights.reminders import remind
 from services.postgres import create_pool
 from services.query.requests.person_file import SOURCES
@@ -50,6 +51,7 @@ class Office:
 
     def __init__(self, deployment: Deployment, client: httpx2.AsyncClient, keys: dict[str, str]) -> None:
         self.deployment, self.client, self.keys = deployment, client, keys
+        self.turned_back: list[UUID] = []
 
     async def call(self, method: str, path: str, body: Any = None, *, role: str = "privacy", **more: Any) -> Any:
         headers = {"authorization": f"Bearer {self.keys[role]}", **more}
@@ -66,6 +68,11 @@ class Office:
 
     async def step(self, request: dict[str, Any], name: str, status: int = 200, /, **body: Any) -> Any:
         return await self.ask("POST", f"/v1/requests/{request['request']}/{name}", body, status=status)
+
+    async def turn_back(self, request: dict[str, Any], change: str) -> None:
+        """As if it had begun days ago; no record says so."""
+        self.turned_back.append(UUID(request["request"]))
+        await self.deployment.fetch(f"UPDATE requests SET {change} WHERE request = $1", self.turned_back[-1])
 
     async def person(self, *decisions: dict[str, Any], **data: Any) -> dict[str, str]:
         """Somebody with one recorded consent; the identifier."""
@@ -252,9 +259,7 @@ async def test_late_doubt_is_not_doubt(office: Office) -> None:
     """By the end of the working day after it was recorded."""
     eve = await office.person()
     request = await office.letter("access", identifier=eve)
-    await office.deployment.fetch(
-        "UPDATE requests SET received_at = received_at - interval '5 days' WHERE request = $1", UUID(request["request"])
-    )
+    await office.turn_back(request, "received_at = received_at - interval '5 days'")
     await office.step(request, "identity", 409, method="question", doubt="Only now.")
 
 
@@ -276,9 +281,7 @@ async def test_paused_days_are_added(office: Office) -> None:
     received = TODAY - timedelta(days=10)
     request = await office.letter("access", identifier=eve, received_on=received.isoformat())
     await office.step(request, "pause", ground="their_wish", why="Away until Monday.")
-    await office.deployment.fetch(
-        "UPDATE requests SET paused_on = paused_on - 6 WHERE request = $1", UUID(request["request"])
-    )
+    await office.turn_back(request, "paused_on = paused_on - 6")
     await office.step(request, "answer", 409)
     await office.step(request, "resume", 409, on=(TODAY + timedelta(days=1)).isoformat())
     await office.step(request, "resume", 409, on=(TODAY - timedelta(days=7)).isoformat())
@@ -380,6 +383,32 @@ async def test_an_erasure_outlives_its_person(office: Office) -> None:
     rows = await office.deployment.fetch("SELECT subject, ground FROM erasures WHERE number = $1", number)
     assert [(str(row["subject"]), row["ground"]) for row in rows] == [(subject, "17(1)(b)")]
     assert await office.deployment.fetch("SELECT FROM payloads WHERE subject = $1", UUID(subject)) == []
+
+
+async def test_an_erasure_of_one_who_was_found_by_a_receipt(office: Office) -> None:
+    """The request's own record names nobody, so nothing but the answer leads from it to the erasure."""
+    cookie = {"type": "cookie", "value": f"v-{fresh_uuid()}"}
+    receipt = await office.post(cookie)
+    number = await office.post(None, type="request.received", request={"right": "erasure", "receipt": receipt})
+    answered = await office.step({"request": number}, "answer", ground="17(1)(b)")
+    assert (answered["state"], answered["steps"][-1]["outcome"]) == ("answered", "done")
+    assert answered["steps"][-1]["erasure"] > 0
+
+
+async def test_an_erasure_that_is_held_leaves_the_request_open(office: Office) -> None:
+    eve = await office.person()
+    request = await office.letter("erasure", identifier=eve)
+    hold = {"subject": request["subject"], "ground": "17(3)(e)", "case_reference": "R 12/26", "reason": "A claim."}
+    hold |= {"review_on": (TODAY + timedelta(days=30)).isoformat()}
+    hold["expires_at"] = format_time(datetime.now(UTC) + timedelta(days=90))
+    await office.ask("POST", "/v1/holds", hold, status=201)
+    waiting = await office.step(request, "answer", 202, ground="17(1)(b)")
+    assert (waiting["state"], waiting["asked"]["state"]) == ("received", "held")
+    file = await office.letter("access", identifier=eve)
+    held = (await office.call("GET", f"/v1/requests/{file['request']}/file")).json()["holds"]
+    assert [one["ground"] for one in held] == ["17(3)(e)"]
+    refused = await office.step(request, "refuse", ground="17(3)(e)", why="A claim is raised.")
+    assert refused["state"] == "refused"
 
 
 async def test_an_objection_and_a_withdrawal_take_effect(office: Office) -> None:
@@ -552,3 +581,23 @@ async def test_terms_are_stated_whole_and_kept(office: Office) -> None:
     await office.ask("PUT", "/v1/terms", {"time_zone": "Europe/Atlantis"}, role="admin", status=422)
     await office.ask("PUT", "/v1/terms", TERMS, role="privacy", status=403)
     assert await office.ask("GET", "/v1/terms") == before
+
+
+# --- the same again from the records ---
+
+
+async def test_a_rebuild_finds_every_request_where_it_stood(office: Office) -> None:
+    """Of the living, the unknown and the erased alike."""
+    deployment = office.deployment
+
+    async def standing() -> list[Any]:
+        rows = await deployment.fetch("SELECT * FROM requests ORDER BY request")
+        rows += await deployment.fetch("SELECT * FROM request_steps ORDER BY request, nth")
+        return [tuple(row) for row in rows if row["request"] not in office.turned_back]
+
+    longer = await office.letter("access", identifier=await office.person())
+    await office.step(longer, "extend", reason="many", why="Eleven requests.", told_on=TODAY.isoformat())
+    before = await standing()
+    assert len(before) > 4
+    await rebuild(deployment.settings(), progress=lambda *_: None)
+    assert await standing() == before

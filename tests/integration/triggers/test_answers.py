@@ -1,4 +1,4 @@
-"""Systems and humans over HTTP: arranging systems, answering triggers, what an erasure and its certificate say of them."""
+"""Systems and humans over HTTP: arranging systems, answering triggers, what an erasure and its certificate say."""
 
 import asyncio
 import json
@@ -177,7 +177,8 @@ async def test_only_a_well_signed_and_well_formed_answer_of_its_own_system_count
     nowhere = await post_signed(house.client, mine["secret"], str(uuid4()), done)
     for refused in (unsigned, strange, nowhere):
         assert (refused.status_code, refused.json()["type"]) == (401, "/problems/wrong-key")
-    for wrong in ({"outcome": "perhaps"}, {"outcome": "refused"}, {"outcome": "done", "more": 1}, [], {}):
+    none: tuple[Any, ...] = ({"outcome": "perhaps"}, {"outcome": "refused"}, {"outcome": "done", "more": 1}, [], {})
+    for wrong in none:
         assert (await post_signed(house.client, mine["secret"], trigger, wrong)).status_code == 422
     # A new secret: the old one signs nothing any more.
     fresh = await house.call("admin", "POST", "/v1/downstreams/mine/secret", status=201)

@@ -121,7 +121,7 @@ async def test_a_docket_stays_open_until_whoever_asked_was_told(
     assert (await one(deployment, "SELECT sealed FROM dockets"))["sealed"] is not None
 
     async def closed() -> bool:
-        return (await one(deployment, "SELECT outcome FROM dockets"))["outcome"] == "answered"
+        return bool((await one(deployment, "SELECT outcome FROM dockets"))["outcome"] == "answered")
 
     async with deployment.ledger():
         await deployment.publish([deployment.seal_asked("request.told", {"request": {"docket": 1}})])
@@ -281,18 +281,18 @@ async def test_who_lives_on_is_overdue_by_the_date(deployment: Deployment, engin
 async def test_messages_of_other_kinds_go_as_they_are_and_leave_nothing_behind(
     deployment: Deployment, receiver: Receiver, engine: MakeEngine
 ) -> None:
-    await add_system(deployment, "later", url=f"{receiver.address}/later", tells=["records", "notices"])
+    await add_system(deployment, "later", url=f"{receiver.address}/later", tells=["notices"])
     async with deployment.ledger():
         await deployment.publish([deployment.seal(consent_event(1))])
         await deployment.recorded(1)
     connection = await deployment.connect()
     name = uuid4()
     try:
-        assert [row["system"] for row in await systems_told(connection, deployment.controller, "records")] == ["later"]
+        assert [row["system"] for row in await systems_told(connection, deployment.controller, "notices")] == ["later"]
         assert await systems_told(connection, deployment.controller, "triggers") == []
         for _ in range(2):
             await put_delivery(
-                connection, (deployment.controller, "later"), "records", b'{"n": 1}', datetime.now(UTC), name
+                connection, (deployment.controller, "later"), "notice", b'{"n": 1}', datetime.now(UTC), name
             )
     finally:
         await connection.close()

@@ -1,4 +1,4 @@
-"""The feed of changes to webhook systems: each record once, in a second, without anything personal; and after a pause."""
+"""The feed of changes to webhook systems: each record once, in a second, nothing personal; and after a pause."""
 
 import asyncio
 import json
@@ -60,7 +60,7 @@ async def test_each_record_is_told_within_a_second(deployment: Deployment, recei
 
             await until(is_recorded, what="it is recorded", poll_s=0.005)
             began = time.monotonic()
-            await until(lambda: len(told(receiver)) > number, what="it is told", poll_s=0.01)  # noqa: B023 - at once
+            await until(lambda: len(told(receiver)) > number, what="it is told", poll_s=0.01)
             waited.append(time.monotonic() - began)
         records = told(receiver)
     assert [(record["id"], record["index"], record["class"]) for record in records] == [
@@ -83,9 +83,11 @@ async def test_each_record_is_told_within_a_second(deployment: Deployment, recei
 async def test_the_version_changes_with_the_state(deployment: Deployment, receiver: Receiver) -> None:
     """And with nothing else; an erasure is nobody's record."""
     denial = consent_event(3, subject="v", type="consent.refused", decisions=[GRANT | {"decision": "denied"}])
+    served = consent_event(2, subject="v", type="notice.served")
+    del served["data"]["decisions"]
     events = [
         consent_event(1, subject="v", decisions=[GRANT]),
-        consent_event(2, subject="v", type="notice.served"),
+        served,
         denial | {"time": "2026-11-02T09:00:00Z"},
     ]
     async with deployment.ledger():
@@ -93,7 +95,7 @@ async def test_the_version_changes_with_the_state(deployment: Deployment, receiv
         await follow(deployment, receiver)
         for number, event in enumerate(events, 1):
             await deployment.publish([deployment.seal(event)])
-            await until(lambda: len(told(receiver)) == number, what="it is told")  # noqa: B023 - at once
+            await until(lambda: len(told(receiver)) == number, what="it is told")
         subject = await deployment.subject_of("v")
         assert subject is not None
         await deployment.publish([deployment.seal_erasure(subject)])
@@ -172,7 +174,7 @@ async def test_the_topic_is_as_fast(deployment: Deployment, kafka_server: KafkaS
     waited = []
     try:
         async with deployment.ledger(stream=f"kafka://{kafka_server.bootstrap}", events_topic=topic):
-            for number in range(5):
+            for number in range(3):
                 event = consent_event(number) | {"id": fresh_uuid()}
                 await deployment.publish([deployment.seal(event)])
 

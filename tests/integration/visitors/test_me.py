@@ -11,6 +11,7 @@ from services.capabilities import Capabilities
 from services.keys import read_secret
 from tests.integration.ingest.conftest import ORIGIN, SITE
 from tests.integration.visitors.conftest import DENIAL, Browser, House, identity, person
+from tests.support.deployment import fresh_uuid
 from tests.support.rows import notice_content
 from tests.support.wait import until
 
@@ -165,7 +166,8 @@ async def test_pages_of_the_site_may_read_and_others_may_not(house: House) -> No
         "/v1/me/choices", headers={**asked, "access-control-request-headers": "authorization"}
     )
     assert (preflight.status_code, preflight.headers["access-control-allow-origin"]) == (204, ORIGIN)
-    assert preflight.headers["access-control-allow-headers"] == "authorization"
+    assert preflight.headers["access-control-allow-headers"] == "authorization, content-type, sayso-identity"
+    assert preflight.headers["access-control-allow-methods"] == "GET, POST"
     allowed = await house.mine(browser, "choices")
     assert (allowed.status_code, allowed.headers["access-control-allow-origin"]) == (200, ORIGIN)
     assert "origin" in allowed.headers["vary"]
@@ -178,3 +180,45 @@ async def test_pages_of_the_site_may_read_and_others_may_not(house: House) -> No
     assert (without.status_code, "access-control-allow-origin" in without.headers) == (200, False)
     other = await house.query.get("/.well-known/jwks.json", headers={"origin": ORIGIN})
     assert "access-control-allow-origin" not in other.headers
+
+
+async def test_who_has_signed_in_at_the_site_sees_the_account(house: House) -> None:
+    """By the site's word about this very visitor, beside the capability; and never by the capability alone."""
+    browser, other = await house.browser(), await house.browser()
+    account = {"type": "account", "value": fresh_uuid()}
+    await house.act_of_server(account, decisions=[DENIAL], type="consent.withdrawn")
+    right = identity(browser, account)
+
+    async def kinds(**headers: str) -> list[str]:
+        answer = await house.mine(browser, "history", **headers)
+        assert answer.status_code == 200, answer.text
+        return [record["parts"]["what"]["type"] for record in answer.json()["records"]]
+
+    assert await kinds() == ["consent.given"]
+    assert await kinds(**{"sayso-identity": right}) == ["consent.withdrawn"]
+    proofs = {"capability": browser.capability, "identity": right}
+    await house.act(browser.cookie, account, type="identity.linked", decisions=None, notice=None, **proofs)
+    # The browser is linked to this account alone: what it did is the account's to see, and not the other way round.
+    assert await kinds() == ["consent.given"]
+    assert await kinds(**{"sayso-identity": right}) == ["consent.given", "consent.withdrawn", "identity.linked"]
+    choices = (await house.mine(browser, "choices", **{"sayso-identity": right})).json()["decisions"]
+    assert {choice["decision"] for choice in choices} == {"denied"}
+
+    for wrong in (
+        identity(other, account),
+        identity(browser, account, site="other.example"),
+        identity(browser, account, exp=int(time.time())),
+        identity(browser, account, exp=int(time.time()) + 2 * 3600),
+        identity(browser, account, key="sk_nobody"),
+        identity(browser, {"type": "shoe-size", "value": "44"}),
+        identity(browser, {"value": "44"}),
+        right[:-4] + "AAAA",
+        right.partition(".")[0],
+        "id_",
+        "x",
+    ):
+        answer = await house.mine(browser, "history", **{"sayso-identity": wrong})
+        assert (answer.status_code, answer.json()["type"]) == (403, "/problems/proof-needed"), wrong
+    # The site's word without the browser is nobody's.
+    answer = await house.query.get("/v1/me/history", headers={"origin": ORIGIN, "sayso-identity": right})
+    assert (answer.status_code, answer.json()["type"]) == (401, "/problems/capability-not-valid")

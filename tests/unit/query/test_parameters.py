@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from schemas.errors import ConfigurationError, InvalidParameter
 from services.keys import make_secret
 from services.query.app import create_app
-from services.query.auth import ANY_ROLE, PUBLIC, name_roles
+from services.query.auth import PUBLIC, READS_STATE, name_roles
 from services.query.parameters import decode_cursor, encode_cursor, preferred
 from services.query.settings import QuerySettings
 
@@ -68,7 +68,7 @@ def test_the_media_type_that_is_wanted_most(accept: str | None, chosen: str | No
 def test_a_route_must_name_its_roles_once() -> None:
     async def nothing() -> None: ...
 
-    for dependencies in ([], [Depends(PUBLIC), Depends(ANY_ROLE)]):
+    for dependencies in ([], [Depends(PUBLIC), Depends(READS_STATE)]):
         router = APIRouter()
         router.get("/open", dependencies=dependencies)(nothing)
         with pytest.raises(TypeError, match="/open must name who may use it"):

@@ -496,6 +496,8 @@ REVOKE ALL ON FUNCTION find_access_key(text), find_session(bytea), find_controll
     waiting_exports(timestamptz), due_approvals() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION find_access_key(text), find_session(bytea), find_controller(text), find_trigger(uuid),
     waiting_exports(timestamptz), due_approvals() TO sayso_query;
+-- Whose word it is that a visitor is somebody the site knows.
+GRANT EXECUTE ON FUNCTION find_site_key(text) TO sayso_query;
 
 -- Grants -------------------------------------------------------------------------------------------------------------
 
