@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from schemas.events import PERMISSIVE, entry_class
+from schemas.event_types import entry_class
+from schemas.events import PERMISSIVE
 from schemas.ranking import Decided, latest
 from schemas.record import PartName
 from schemas.retention import Ruling

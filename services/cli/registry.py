@@ -13,7 +13,7 @@ import asyncpg
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from schemas.errors import ConfigurationError
-from schemas.events import INGEST_TYPES, QUERY_TYPES
+from schemas.event_types import INGEST_TYPES, QUERY_TYPES
 from schemas.notice_making import Made, NoticeSource, make_notices
 from schemas.notices import NoticeContent, notice_hash
 from schemas.sealing import key_id

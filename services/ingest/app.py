@@ -16,7 +16,7 @@ from starlette.types import Receive, Scope, Send
 
 from schemas.catalogue import catalogue_services
 from schemas.errors import ConfigurationError
-from schemas.events import INGEST_TYPES
+from schemas.event_types import INGEST_TYPES
 from services.capabilities import Capabilities
 from services.http import create_service_app
 from services.ingest import notice_routes, reports, snippet

@@ -13,7 +13,7 @@ from typing import Final, Literal
 from urllib.parse import parse_qs
 
 from schemas.errors import MissingKey, OriginNotAllowed, WrongKey
-from schemas.events import BROWSER_TYPES, SERVER_TYPES
+from schemas.event_types import BROWSER_TYPES, SERVER_TYPES
 from schemas.record import PostedBy
 from schemas.topics import source_of
 from services.ingest.lookups import Lookups

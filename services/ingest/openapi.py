@@ -22,9 +22,9 @@ from schemas.errors import (
     TypeNotAllowed,
     UnsupportedMediaType,
     WrongKey,
-    problem_types,
 )
 from schemas.json_schemas import event_schema
+from schemas.rights_errors import problem_types
 from services.http import PROBLEM_MEDIA_TYPE
 
 _COMPONENTS: Final = "#/components/schemas/"

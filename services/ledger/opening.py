@@ -20,7 +20,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from schemas.canonical import canonical_json
 from schemas.errors import SealError
-from schemas.events import IDENTIFIER_STRENGTH, Identifier, PurposeDecision, entry_class, parse_time
+from schemas.event_types import entry_class
+from schemas.events import IDENTIFIER_STRENGTH, Identifier, PurposeDecision, parse_time
 from schemas.ranking import Decided, decided_by
 from schemas.record import SALT_BYTES, Parts, commitment, format_time, part_digest
 from schemas.sealing import EpochHeader, SealedBody, open_message

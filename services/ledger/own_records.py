@@ -11,7 +11,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from schemas.canonical import canonical_json
-from schemas.events import entry_class
+from schemas.event_types import entry_class
 from schemas.record import ENTRY_VERSION, Parts, format_time
 from services.keys import event_mac
 from services.ledger.opening import SALTS_BYTES, Opened, commit

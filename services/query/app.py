@@ -7,17 +7,17 @@ from typing import Any, Final, TypedDict
 from fastapi import FastAPI, Request
 from prometheus_client import CollectorRegistry
 
-from schemas.events import QUERY_TYPES
+from schemas.event_types import QUERY_TYPES
 from services.capabilities import Capabilities
 from services.http import create_service_app
 from services.keys import ControllerKeys, open_provider, read_secret, signing_key
 from services.observability import counter
 from services.postgres import Pool, create_pool
 from services.query import log_routes, routes
+from services.query.answers import SignedAnswers
 from services.query.approvals import routes as approval_routes
 from services.query.approvals.approvals import Approvals
 from services.query.approvals.doing import Doing
-from services.query.answers import SignedAnswers
 from services.query.asking import asking
 from services.query.auth import AccessKeys, Visitors, name_roles
 from services.query.bundles import routes as bundle_routes

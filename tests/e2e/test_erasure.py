@@ -2,7 +2,6 @@
 found nowhere any more, and everything about others still verifies. Three real processes over one real Postgres.
 """
 
-import base64
 import os
 import subprocess
 from collections.abc import AsyncIterator, Iterable
@@ -31,6 +30,7 @@ from tests.support.deployment import Deployment, consent_event
 from tests.support.memory_probe import seen_in
 from tests.support.postgres_binaries import find_binaries, unprivileged_user
 from tests.support.processes import ServiceProcess
+from tests.support.spellings import spellings
 from tests.support.wait import until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
@@ -113,17 +113,6 @@ def core_is_off(pid: int) -> bool:
     """Whether a process that crashes leaves no picture of its memory."""
     lines = Path(f"/proc/{pid}/limits").read_text(encoding="ascii").splitlines()
     return [line.split()[4:6] for line in lines if line.startswith("Max core file size")] == [["0", "0"]]
-
-
-def spellings(secret: bytes) -> list[bytes]:
-    """Bytes as they are, in hex, and in base64 wherever in a longer text they begin."""
-    found = [secret, secret.hex().encode(), secret.hex().upper().encode()]
-    for shift in range(3):
-        whole = base64.b64encode(bytes(shift) + secret)
-        # What the bytes before and after would change is left out.
-        inner = whole[-(-shift * 4 // 3) : len(whole) - 4]
-        found += [inner, inner.translate(bytes.maketrans(b"+/", b"-_"))]
-    return found
 
 
 def holding(files: Iterable[Path], needles: list[bytes]) -> list[str]:

@@ -1,6 +1,6 @@
 // A real OpenID provider (npm oidc-provider) for the tests of sign-in: anybody who types a name is that person.
 // It registers clients (OpenID Connect Dynamic Client Registration 1.0), insists on PKCE, and prints its address when it
-// listens. Invariant: it listens on loopback alone, and everything it knows is gone with the process.
+// listens. Invariant: it listens on loopback alone, and ends, with everything it knows, when its input is closed.
 
 import { createServer } from "node:http";
 import { generateKeyPairSync, randomBytes } from "node:crypto";
@@ -28,4 +28,6 @@ const provider = new Provider(issuer, {
 });
 server.on("request", provider.callback());
 process.stdout.write(`${issuer}\n`);
-process.on("SIGTERM", () => server.close(() => process.exit(0)) && server.closeAllConnections());
+// Whoever started this holds the other end, and lets go of it also when killed.
+process.stdin.on("end", () => process.exit(0));
+process.stdin.resume();

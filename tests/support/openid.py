@@ -34,7 +34,9 @@ class OpenIdProvider:
         assert node is not None, "no node: run the tests by make, or put .venv/bin into PATH"
         assert (PROGRAM.parent / "node_modules").is_dir(), "no oidc-provider: make setup installs it"
         with self._log.open("wb") as errors:
-            self._process = subprocess.Popen([node, str(PROGRAM)], stdout=subprocess.PIPE, stderr=errors)
+            self._process = subprocess.Popen(
+                [node, str(PROGRAM)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors
+            )
         assert self._process.stdout is not None
         # It ends with the process, so this waits no longer than the provider lives.
         self.issuer = self._process.stdout.readline().decode().strip()
@@ -42,10 +44,8 @@ class OpenIdProvider:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._process.terminate()
-        self._process.wait(STOP_S)
-        assert self._process.stdout is not None
-        self._process.stdout.close()
+        # Not by a signal: .venv/bin/node is a script that runs the real one as its child.
+        self._process.communicate(timeout=STOP_S)
 
     async def register(self, *redirects: str) -> Client:
         """A new client that may be sent back to these addresses."""

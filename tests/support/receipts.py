@@ -10,7 +10,8 @@ from schemas.bundle import Bundle
 from schemas.canonical import canonical_json
 from schemas.catalogue import services
 from schemas.checkpoint import Checkpoint, signed_checkpoint
-from schemas.events import entry_class, parse_time
+from schemas.event_types import entry_class
+from schemas.events import parse_time
 from schemas.note import log_key
 from schemas.notices import NoticeContent, notice_bytes, notice_hash
 from schemas.parties import ControllerDetails, details_bytes

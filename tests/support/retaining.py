@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 
 import orjson
 
+from schemas.canonical import canonical_json
 from schemas.retention import RetentionRule
 from services.ledger.acting import acting
 from services.ledger.erasure.housekeeping import House
@@ -19,6 +20,7 @@ from tests.support.deployment import BASE_TIME, Deployment, consent_event
 from tests.support.wait import until
 
 DAY = timedelta(days=1)
+_NOTHING: dict[str, Any] = {"parts": {}, "erased": {}, "told": {}, "held": 0, "unreadable": 0, "sample": []}
 
 
 def rule(then: str, begins: str = "received", after: str | None = "P90D", **members: Any) -> dict[str, Any]:
@@ -126,16 +128,17 @@ class Retaining:
         """From running by themselves: as if one had just now, for a long time."""
         await self.deployment.fetch(
             "INSERT INTO retention_runs (controller, run, asked_by, asked_at, as_of, finished_at, counts)"
-            " VALUES ($1, gen_random_uuid(), 'ledger', 'infinity', now(), now(), '{}')",
+            " VALUES ($1, gen_random_uuid(), 'ledger', '2099-01-01', now(), now(), $2)",
             self.deployment.controller,
+            canonical_json(_NOTHING),
         )
 
     async def counts(self, run: UUID) -> dict[str, Any]:
         """Of a run that must be done."""
         (row,) = await self.deployment.fetch("SELECT finished_at, counts FROM retention_runs WHERE run = $1", run)
         assert row["finished_at"] is not None
-        nothing = {"parts": {}, "erased": {}, "told": {}, "held": 0, "unreadable": 0, "sample": []}
-        return nothing if row["counts"] is None else orjson.loads(row["counts"])
+        counts: dict[str, Any] = dict(_NOTHING) if row["counts"] is None else orjson.loads(row["counts"])
+        return counts
 
     async def parts(self) -> list[str]:
         """Of each record of an event in the order of places: the first letters of the parts that are there."""

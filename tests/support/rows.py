@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.keywrap import aes_key_wrap
 
 from schemas.checkpoint import Checkpoint, signed_checkpoint
-from schemas.events import entry_class
+from schemas.event_types import entry_class
 from schemas.note import log_key
 from schemas.notices import notice_bytes, notice_hash
 from schemas.parties import details_bytes

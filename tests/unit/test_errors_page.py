@@ -6,9 +6,10 @@ from typing import Any, get_args
 
 import pytest
 
-from schemas.errors import ContradictoryEvent, Problem, problem_types
-from schemas.events import BROWSER_TYPES, SERVER_TYPES, EventType
+from schemas.errors import ContradictoryEvent, Problem
+from schemas.event_types import BROWSER_TYPES, SERVER_TYPES, EventType
 from schemas.record import Mark
+from schemas.rights_errors import problem_types
 from schemas.topics import DeadLetterReason
 from services.ingest import lookups
 from services.ingest.accept import check_schema

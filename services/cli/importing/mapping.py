@@ -9,7 +9,8 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from schemas.errors import ConfigurationError
-from schemas.events import EventType, IdentifierType, Language, LegalBasis, Name, Sha256, Text
+from schemas.event_types import EventType
+from schemas.events import IdentifierType, Language, LegalBasis, Name, Sha256, Text
 
 PRESETS: Final = Path(__file__).parent / "presets"
 

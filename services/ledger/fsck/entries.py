@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Final, get_args
 
 from schemas.errors import ProofError
-from schemas.events import EntryClass
+from schemas.event_types import EntryClass
 from schemas.record import ENTRY_BYTES_MAX, PART_NAMES, REF_BYTES, read_entry
 
 CLASSES: Final = frozenset(get_args(EntryClass))

@@ -14,7 +14,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from schemas.canonical import canonical_json
 from schemas.errors import ConfigurationError, ProofError
-from schemas.events import entry_class, parse_time
+from schemas.event_types import entry_class
+from schemas.events import parse_time
 from schemas.payload import open_part, place_of
 from schemas.ranking import decided_by
 from schemas.record import PART_NAMES, SALT_BYTES, PartName, commitment, part_digest, read_entry

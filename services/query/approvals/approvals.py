@@ -13,8 +13,9 @@ from uuid import UUID, uuid4
 import orjson
 
 from schemas.canonical import canonical_json
-from schemas.errors import ApprovalDecided, NotFound, RoleNotAllowed, SecondPersonNeeded
+from schemas.errors import NotFound, RoleNotAllowed
 from schemas.record import format_time
+from schemas.rights_errors import ApprovalDecided, SecondPersonNeeded
 from services.postgres import Pool, controller_transaction
 from services.query.approvals.store import ApprovalStore
 from services.query.auth import Caller

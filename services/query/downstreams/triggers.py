@@ -15,8 +15,9 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from schemas.docket import NONCE_BYTES, place_of_docket
-from schemas.errors import ConfigurationError, NotFound, ProofError, StreamAway, TriggerAnswered, WrongKey
+from schemas.errors import ConfigurationError, NotFound, ProofError, StreamAway, WrongKey
 from schemas.record import format_time
+from schemas.rights_errors import TriggerAnswered
 from schemas.triggers import TriggerAnswer
 from services.keys import ControllerKeys
 from services.keys.webhooks import is_signed, webhook_secret

@@ -12,7 +12,8 @@ from uuid import UUID
 import orjson
 
 from schemas.durations import Duration
-from schemas.errors import NotFound, TooManyErasures
+from schemas.errors import NotFound
+from schemas.rights_errors import TooManyErasures
 from schemas.terms import MassErasure, read_terms
 from services.keys import event_mac
 from services.postgres import Pool, PooledConnection, controller_transaction

@@ -11,10 +11,11 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from schemas.bundle import Bundle
-from schemas.errors import InvalidParameter, NotFound, NotPublishedYet, ProofError, SecondPersonNeeded
+from schemas.errors import InvalidParameter, NotFound, NotPublishedYet, ProofError
 from schemas.events import Identifier
 from schemas.payload import place_of
 from schemas.record import SALT_BYTES, format_time, read_entry
+from schemas.rights_errors import SecondPersonNeeded
 from services.keys import ControllerKeys, identifier_mac
 from services.postgres import Pool, controller_transaction
 from services.query.auth import Caller

@@ -14,16 +14,10 @@ import orjson
 
 from schemas.canonical import canonical_json
 from schemas.durations import Duration
-from schemas.errors import (
-    ExportsNotSetUp,
-    ExportStepNotPossible,
-    ExportStopped,
-    InvalidParameter,
-    LinkNotValid,
-    NotFound,
-)
+from schemas.errors import ExportStopped, InvalidParameter, LinkNotValid, NotFound
 from schemas.exports import MANIFEST, SIGNATURE, ExportBody
 from schemas.record import format_time
+from schemas.rights_errors import ExportsNotSetUp, ExportStepNotPossible
 from services.capabilities import Capabilities
 from services.query.auth import Caller
 from services.query.exports.job import find_spans, path_of, places, resolve

@@ -10,7 +10,7 @@ import threading
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from schemas.errors import ExportExtraMissing
+from schemas.rights_errors import ExportExtraMissing
 
 try:
     import pyrage

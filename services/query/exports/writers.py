@@ -10,8 +10,8 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, Final, Protocol
 
-from schemas.errors import ExportExtraMissing
 from schemas.exports import COLUMNS, DataFormat, Row, guarded
+from schemas.rights_errors import ExportExtraMissing
 from services.query.exports.sink import Sink
 
 # A row group is in memory as a whole, at about 2 kB a record.

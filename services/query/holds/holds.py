@@ -14,8 +14,9 @@ from uuid import UUID
 
 import orjson
 
-from schemas.errors import HoldNotStanding, NotFound
+from schemas.errors import NotFound
 from schemas.record import format_time
+from schemas.rights_errors import HoldNotStanding
 from services.keys import ControllerKeys
 from services.postgres import Pool, controller_transaction
 from services.query.approvals.approvals import ask_for

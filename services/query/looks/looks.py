@@ -12,9 +12,10 @@ from uuid import UUID
 
 from starlette.requests import Request
 
-from schemas.errors import InvalidParameter, LookNotRecorded, NotFound, StreamAway
+from schemas.errors import InvalidParameter, NotFound, StreamAway
 from schemas.events import parse_time
 from schemas.record import format_time, read_entry
+from schemas.rights_errors import LookNotRecorded
 from services.keys import ControllerKeys, event_mac
 from services.postgres import Pool, controller_transaction
 from services.query.asking import RETRY_AFTER_S, Asking, Site
@@ -125,7 +126,7 @@ class Looks:
         return Page([look for look in told if look is not None], more)
 
     async def all(self, caller: Caller, after: tuple[int, int], most: int, grant: UUID | None = None) -> Page:
-        """One page of the access log: everything for the DPO, or of one grant; for a regulator that of the own grant."""
+        """One page of the access log: all of it for the DPO, or one grant's; for a regulator that of the own grant."""
         own = None if caller.grant is None else caller.grant.grant
         wanted = {str(one) for one in (grant, own) if one is not None}
         looks: list[dict[str, Any]] = []

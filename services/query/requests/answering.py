@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from schemas.errors import InvalidParameter, RequestStepNotPossible
+from schemas.errors import InvalidParameter
+from schemas.rights_errors import RequestStepNotPossible
 from services.query.auth import Caller
 from services.query.decisions import Decisions, Moment
 from services.query.erasure.erasures import Erasures

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
 
-from schemas.errors import NotFound, RequestStepNotPossible
+from schemas.errors import NotFound
 from schemas.holds import hides_from_subject, is_of_a_hold
 from schemas.record import format_time
+from schemas.rights_errors import RequestStepNotPossible
 from services.postgres import Pool, PooledConnection, controller_transaction, named_queries
 from services.query.auth import Caller
 from services.query.decisions import Decisions, Moment

@@ -10,8 +10,9 @@ from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from schemas.errors import InvalidParameter, NotFound, RefusalNotStated, RequestStepNotPossible, StreamAway
+from schemas.errors import InvalidParameter, NotFound, StreamAway
 from schemas.record import format_time
+from schemas.rights_errors import RefusalNotStated, RequestStepNotPossible
 from services.deadlines import Counting, due_on
 from services.keys import ControllerKeys, event_mac
 from services.postgres import Pool, PooledConnection, controller_transaction

@@ -10,9 +10,9 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
-from schemas.errors import RequestStepNotPossible
 from schemas.record import format_time
 from schemas.requests import CLOSED
+from schemas.rights_errors import RequestStepNotPossible
 from services.deadlines import Counting, due_on, ends_at, law_ends
 from services.query.requests.bodies import (
     ExtendBody,

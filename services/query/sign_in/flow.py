@@ -9,7 +9,8 @@ import time
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from schemas.errors import ConfigurationError, SignInFailed, SignInNotConfigured
+from schemas.errors import ConfigurationError
+from schemas.rights_errors import SignInFailed, SignInNotConfigured
 from services.capabilities import Capabilities
 from services.query.settings import QuerySettings
 from services.query.sign_in.people import Invitation, People

@@ -7,8 +7,9 @@ from uuid import UUID, uuid4
 
 import asyncpg
 
-from schemas.errors import AlreadyAmongPeople, LinkNotValid, NotAmongPeople, NotFound, SignInNotConfigured
+from schemas.errors import LinkNotValid, NotFound
 from schemas.record import format_time
+from schemas.rights_errors import AlreadyAmongPeople, NotAmongPeople, SignInNotConfigured
 from services.capabilities import Capabilities
 from services.postgres import Pool, controller_transaction, named_queries
 from services.query.auth import PERSON_PREFIX, Caller

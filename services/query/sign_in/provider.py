@@ -21,7 +21,8 @@ from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 
-from schemas.errors import ConfigurationError, SignInAway, SignInFailed
+from schemas.errors import ConfigurationError
+from schemas.rights_errors import SignInAway, SignInFailed
 from services.observability import get_logger
 
 # What a provider may sign with; nothing that is keyed with our own secret, and never "none".

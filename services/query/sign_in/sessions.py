@@ -17,7 +17,7 @@ from uuid import UUID
 from starlette.requests import Request
 from starlette.responses import Response
 
-from schemas.errors import ForgeryGuardMissing, SessionOver
+from schemas.rights_errors import ForgeryGuardMissing, SessionOver
 from services.postgres import Pool, controller_transaction, named_queries
 from services.query.auth import PERSON_PREFIX, Caller, under_grant
 from services.query.store import Store

@@ -178,7 +178,7 @@ async def test_every_problem_of_an_event_is_tried() -> None:
         "notice-not-valid",
     }
     away = {"stream-away", "database-away", "keys-away"}
-    from schemas.errors import problem_types
+    from schemas.rights_errors import problem_types
 
     tried = {problem for _, _, problem, _ in BAD.values()}
     assert tried | whole_body | caller | elsewhere | links | away == {problem.slug for problem in problem_types()}

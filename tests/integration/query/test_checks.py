@@ -147,7 +147,12 @@ async def test_an_objection_outlives_its_erasure(dpo: Caller, shop: Controller) 
         {"identifier": {"type": "email", "value": f"{name}@shop.example"}} for name in ("ann", "over", "again", "eve")
     ]
     found, _ = await checked(dpo, lines)
-    assert [answer["reasons"] for answer in found] == [["never_asked", "objected"], ["never_asked"], ["denied"], ["never_asked"]]
+    assert [answer["reasons"] for answer in found] == [
+        ["never_asked", "objected"],
+        ["never_asked"],
+        ["denied"],
+        ["never_asked"],
+    ]
     found, _ = await checked(dpo, lines[:1], purpose="scoring")
     assert found[0]["reasons"] == ["never_asked"]
 

@@ -7,7 +7,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from schemas.canonical import canonical_json
-from schemas.events import SERVER_TYPES
+from schemas.event_types import SERVER_TYPES
 from schemas.limits import CLOCK_SKEW_S_MAX
 from schemas.record import Reception, format_time
 from services.capabilities import Capabilities

@@ -7,7 +7,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from schemas.errors import StreamAway
-from schemas.events import INGEST_TYPES
+from schemas.event_types import INGEST_TYPES
 from schemas.limits import BATCH_EVENTS_MAX
 from schemas.sealing import EPOCH_LIFE_S, EPOCH_MESSAGES_MAX, EpochHeader, key_id
 from services.stream import epochs

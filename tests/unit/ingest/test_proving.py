@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from schemas.errors import ProofNeeded
-from schemas.events import BROWSER_TYPES, SERVER_TYPES
+from schemas.event_types import BROWSER_TYPES, SERVER_TYPES
 from schemas.visitors import visitor_id
 from services.capabilities import Capabilities
 from services.ingest.auth import Caller

@@ -10,7 +10,8 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import ECKey, KeySet, RSAKey
 
-from schemas.errors import ConfigurationError, SignInFailed
+from schemas.errors import ConfigurationError
+from schemas.rights_errors import SignInFailed
 from services.query.sign_in import provider
 from services.query.sign_in.provider import (
     Provider,

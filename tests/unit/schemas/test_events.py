@@ -7,19 +7,8 @@ import pytest
 from pydantic import ValidationError
 
 from schemas import limits
-from schemas.events import (
-    BROWSER_IDENTIFIERS,
-    BROWSER_TYPES,
-    IDENTIFIER_STRENGTH,
-    INGEST_TYPES,
-    SERVER_TYPES,
-    EntryClass,
-    Event,
-    EventType,
-    IdentifierType,
-    entry_class,
-    parse_time,
-)
+from schemas.event_types import BROWSER_TYPES, INGEST_TYPES, SERVER_TYPES, EntryClass, EventType, entry_class
+from schemas.events import BROWSER_IDENTIFIERS, IDENTIFIER_STRENGTH, Event, IdentifierType, parse_time
 from schemas.json_schemas import generated
 from tests.support.deployment import consent_event
 
