@@ -53,6 +53,15 @@ class Notices:
             )
         return listed
 
+    async def content(self, caller: Caller, site: str, notice: str) -> bytes:
+        """The bytes of one notice, which is named in hex. Raises NotFound."""
+        async with controller_transaction(self._pool, caller.controller) as connection:
+            number = await _site(connection, caller, site)
+            content: bytes | None = await connection.fetchval(_SQL["content"], caller.controller, number, notice)
+        if content is None:
+            raise NotFound
+        return content
+
     async def match(self, caller: Caller, shown: bytes, notice: bytes) -> None:
         """Tie a hash that was seen on a page to a published notice. Raises NotFound if that is not published."""
         async with controller_transaction(self._pool, caller.controller, readonly=False) as connection:

@@ -18,6 +18,7 @@ JSON: Final = "application/json"
 notices = APIRouter(tags=["notices"])
 
 SiteName = Annotated[Name, Path()]
+NoticeName = Annotated[Name, Path(description="Its SHA-256, in hex.")]
 
 
 class MatchBody(BaseModel):
@@ -45,6 +46,14 @@ async def publish(request: Request, site: SiteName, caller: Annotated[Caller, De
 async def published(request: Request, site: SiteName, caller: Annotated[Caller, Depends(READS_HISTORY)]) -> Response:
     """Every notice that a site has published."""
     return Response(orjson.dumps({"notices": await request.state.notices.published(caller, site)}), media_type=JSON)
+
+
+@notices.get("/v1/sites/{site}/notices/{notice}")
+async def words(
+    request: Request, site: SiteName, notice: NoticeName, caller: Annotated[Caller, Depends(READS_HISTORY)]
+) -> Response:
+    """The exact bytes of a notice: their SHA-256 is its name."""
+    return Response(await request.state.notices.content(caller, site, notice), media_type=JSON)
 
 
 @notices.post("/v1/notice-matches", status_code=204, openapi_extra=_body_of(MatchBody))

@@ -10,6 +10,10 @@ WHERE s.controller = $1 AND s.name = $2 AND l.kind = 'consent';
 SELECT notice, language, content, published_at FROM notices
 WHERE controller = $1 AND site = $2 ORDER BY published_at, language;
 
+-- content --
+-- The bytes of one notice of a site, by its hash in hex as a path names it.
+SELECT content FROM notices WHERE controller = $1 AND site = $2 AND encode(notice, 'hex') = $3;
+
 -- publish --
 -- Store a notice under its hash; the same words twice are one notice.
 INSERT INTO notices (controller, notice, site, language, content) VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING;

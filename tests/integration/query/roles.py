@@ -70,6 +70,7 @@ MATRIX: Final[dict[str, frozenset[str] | None]] = {
     # notices and services
     "POST /v1/sites/{site}/notices": ACTS,
     "GET /v1/sites/{site}/notices": HISTORY,
+    "GET /v1/sites/{site}/notices/{notice}": HISTORY,
     "POST /v1/notice-matches": SEES,
     "PUT /v1/catalogue/{service}": ACTS,
     "GET /v1/catalogue": SEES,
@@ -166,6 +167,7 @@ SUCCEEDS: Final = {
     "POST /v1/minimal-proofs/search",
     "POST /v1/sites/{site}/notices",
     "GET /v1/sites/{site}/notices",
+    "GET /v1/sites/{site}/notices/{notice}",
     "POST /v1/notice-matches",
     "PUT /v1/catalogue/{service}",
     "GET /v1/catalogue",
@@ -236,6 +238,7 @@ def ids_of(controller: Controller, subject: str, record: Recorded) -> Ids:
         event=record.event,
         log=controller.name,
         site=controller.site_name,
+        notice=notice_hash(notice_bytes(notice_content())).hex(),
         erasure=ERASURE,
         number=1,
         index=0,

@@ -1,5 +1,6 @@
 """Notices over the API: published from a source in all languages, listed, matched, and what a new version does."""
 
+import hashlib
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -35,6 +36,10 @@ async def test_a_source_becomes_a_notice_a_language(privacy: Caller, shop: Contr
     assert [one["untranslated"] for one in made][:2] == [[], ["/withdrawal"]]
     listed = (await privacy.ask(f"/v1/sites/{shop.site_name}/notices"))["notices"]
     assert {one["sha256"] for one in listed} == {one["sha256"] for one in made}
+    for one in made:
+        words = await privacy.get(f"/v1/sites/{shop.site_name}/notices/{one['sha256']}")
+        assert hashlib.sha256(words.content).hexdigest() == one["sha256"]
+        assert words.json()["language"] == one["language"]
     again = await publish(privacy, shop.site_name, plain())
     assert again.json()["notices"] == made
     assert len((await privacy.ask(f"/v1/sites/{shop.site_name}/notices"))["notices"]) == len(made)
