@@ -1,7 +1,7 @@
 """What the operator set up, as the ledger needs it: logs by name, sites, publishers, known notice hashes. Cached.
 
 Staleness is bounded by REFRESH_S; a miss refreshes at once, but at most once in MISS_REFRESH_S, so that a stream of
-garbage cannot hammer Postgres.
+garbage cannot hammer Postgres. What ingest vouches for is looked for without that limit.
 """
 
 import time
@@ -54,10 +54,14 @@ class Registry:
         self._read_at = 0.0
         self.generation = 0
 
-    async def refresh(self, *, missed: bool = False) -> None:
-        """Read everything again if it is old, or if something was missed and the last look is not just now."""
+    async def refresh(self, *, missed: bool = False, vouched: bool = False) -> None:
+        """Read everything again if it is old, or if something was missed and the last look is not just now.
+
+        `vouched`: what was missed is there by the word of one of our own processes, so the last look came too early.
+        """
         now = time.monotonic()
-        if self.generation and now - self._read_at < (MISS_REFRESH_S if missed else REFRESH_S):
+        young = 0.0 if vouched else MISS_REFRESH_S if missed else REFRESH_S
+        if self.generation and now - self._read_at < young:
             return
         async with self._pool.acquire() as connection:
             store = Store(connection)

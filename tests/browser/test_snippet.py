@@ -191,6 +191,13 @@ def test_legitimate_interest_is_objected_to(visit: Visit) -> None:
     assert page.evaluate(f"{asked}".replace("]]", "]].map(a => sayso.granted(...a))")) == [False, True, True, False]
 
 
+def test_over_or_under_goes_with_the_act(visit: Visit) -> None:
+    page = opened(visit)
+    page.evaluate("sayso.record({decisions: [{purpose: 'chat-history', granted: true}], age: {over: false}})")
+    (given,) = visit.events(1)
+    assert given.what["age"] == {"over": False, "minimum": 16}
+
+
 def test_words_read_off_the_screen_and_words_of_our_notice(visit: Visit) -> None:
     banner = (
         "<div id=banner lang=fr><h2>Vos  choix</h2><p>Nous\n mesurons <b>l’audience</b>.</p>"

@@ -11,7 +11,7 @@ import { CHOICE, VISITOR, read, write } from "./storage.js";
  * @typedef {{purpose: string, decision: string, legal_basis: string, services?: string[]}} Decision
  * @typedef {{at: string, choices: Decision[], banner?: string, gpc?: true, enforce?: any}} Choice `banner`: hash of the last state it told
  * @typedef {{notice?: any, captured?: boolean, mechanism?: string, element?: string, action?: string, identifiers?: any[],
- *   receipt?: boolean, signals?: any, banner?: string, observed?: boolean}} Circumstances
+ *   receipt?: boolean, signals?: any, age?: {over: boolean}, banner?: string, observed?: boolean}} Circumstances
  */
 
 /** One answer as the schema has it: only consent is granted. @returns {Decision} */
@@ -86,6 +86,7 @@ export function commit(decisions, how) {
     decisions: type === "withdrawn" ? changed : decisions,
     ...words(how),
     signals: { gpc: gpc(), ...how.signals },
+    age: how.age,
     removal: removal?.deleted[0] || removal?.left[0] ? removal : undefined,
   });
   enqueue([event, ...gpcEvents(before, at, visitor)]);

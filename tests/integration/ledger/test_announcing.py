@@ -9,7 +9,7 @@ import pytest
 from schemas.notices import notice_bytes, notice_hash
 from services.ledger.announcing import change_of
 from tests.support.databases import Database
-from tests.support.deployment import Deployment
+from tests.support.deployment import Deployment, consent_event
 from tests.support.rows import notice_content
 from tests.support.wait import until
 
@@ -111,3 +111,16 @@ def test_what_an_older_consent_is_worth() -> None:
     again = change(asks_again=True)
     assert again is not None
     assert (again["kinds"], again["consents"]) == ([], "asked_again")
+
+
+async def test_words_that_ingest_found_stand_in_the_entry_however_new_they_are(deployment: Deployment) -> None:
+    async with deployment.ledger():
+        # Words that nobody published make the ledger look, and not again so soon for a stranger's sake.
+        strange = consent_event(1, notice={"sha256": "ab" * 32, "language": "fr"})
+        await deployment.publish([deployment.seal(strange, marks=["notice-unknown"])])
+        await deployment.recorded(1)
+        notice = await publish(deployment)
+        await deployment.publish([deployment.seal(consent_event(2, notice={"sha256": notice, "language": "fr"}))])
+        await deployment.recorded(2)
+    rows = await deployment.fetch("SELECT entry FROM records ORDER BY index")
+    assert [orjson.loads(row["entry"]).get("notice") for row in rows] == [None, notice]
