@@ -227,7 +227,7 @@ class MissingKey(Problem):
 
 class WrongKey(Problem):
     slug, status, title = "wrong-key", 401, "The key is not known or was revoked"
-    advice = "Check the key, or make a new one with: sayso key create."
+    advice = "Check the key, or make a new one with: sayso key create. For that of a grant ask the DPO."
 
 
 class OriginNotAllowed(Problem):
@@ -259,8 +259,8 @@ class TooManyRequests(Problem):
 
 
 class RoleNotAllowed(Problem):
-    slug, status, title = "role-not-allowed", 403, "The key's role does not open this route"
-    advice = "Ask the controller's administrator for a key with the role that the route names."
+    slug, status, title = "role-not-allowed", 403, "The key's role does not open this"
+    advice = "Each route names its roles. If yours should be another, ask the controller's administrator for a key."
 
 
 # --- the state of things ---
@@ -273,7 +273,7 @@ class IdConflict(Problem):
 
 class NotFound(Problem):
     slug, status, title = "not-found", 404, "There is nothing here that this key may see"
-    advice = "Check the path; things of other controllers look the same as things that do not exist."
+    advice = "Check the path; what is another controller's, or outside a grant, looks the same as what does not exist."
 
 
 class SizeNotPublished(Problem):

@@ -47,6 +47,7 @@ class Received(_Read):
     """How a request came in. The days are stated by query, which knows when a letter arrived; else they are counted."""
 
     right: Right
+    about: Literal["child"] | None = None
     received_on: date | None = None
     due_on: date | None = None
 

@@ -7,13 +7,13 @@ to the same question, and what stands stays until it is over.
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from schemas.event_types import entry_class
 from schemas.events import PERMISSIVE
 from schemas.ranking import Decided, latest
 from schemas.record import PartName
-from schemas.retention import Ruling
+from schemas.retention import TELLS, Ruling
 
 Place = tuple[int, int]
 # Whether a record may lose more than its circumstances: what others are projected from (requests, holds, links,
@@ -61,11 +61,12 @@ class Clearing(NamedTuple):
 
 
 class Telling(NamedTuple):
-    """Downstream systems are told to erase: for a purpose, '' for everything, because of an event."""
+    """Downstream systems are told to erase or anonymise: for a purpose, '' for everything, because of an event."""
 
     rule: str
     purpose: str
     cause: bytes
+    action: Literal["erase", "anonymise"]
 
 
 @dataclass(slots=True)
@@ -268,17 +269,18 @@ class _Weighing:
         """What downstream systems are to be told: once for an event, a rule and a purpose that nothing keeps."""
         kept = {purpose for fact in self._facts for purpose in fact.purposes if self._is_purpose_kept(fact, purpose)}
         for ruling in self._rulings:
-            if ruling.then not in {"trigger-erase", "erase-subject"} or ruling.begins == "received":
+            action = TELLS.get(ruling.then)
+            if action is None or ruling.begins == "received":
                 continue
             if ruling.begins == "account-deleted":
                 if self._deleted is not None and self._is_due(ruling, None, None):
                     for purpose in sorted({""} if ruling.purposes is None else ruling.purposes):
                         if purpose not in kept:
-                            yield Telling(ruling.name, purpose, self._deleted.event)
+                            yield Telling(ruling.name, purpose, self._deleted.event, action)
                 continue
             for purpose, begun in sorted(self._moments[ruling.begins].items()):
                 if ruling.covers(purpose, None) and purpose not in kept and self._is_due(ruling, None, purpose):
-                    yield Telling(ruling.name, purpose, begun.event)
+                    yield Telling(ruling.name, purpose, begun.event, action)
 
     def _is_purpose_kept(self, fact: Fact, purpose: str) -> bool:
         return self._kept(fact._replace(purposes=frozenset({purpose})), None)

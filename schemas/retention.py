@@ -17,9 +17,15 @@ from schemas.record import PartName
 
 # From when on time is counted: the record came in; its consent was withdrawn; the account was deleted; consent ran out.
 Begins = Literal["received", "withdrawn", "account-deleted", "expired"]
-# clear-part: parts of records. erase-subject: the person, as by an erasure. trigger-erase: downstream systems alone.
-# keep: nothing goes before its time, on the ground of a law.
-Then = Literal["clear-part", "erase-subject", "trigger-erase", "keep"]
+# clear-part: parts of records. erase-subject: the person, as by an erasure. trigger-erase, trigger-anonymise: downstream
+# systems alone. keep: nothing goes before its time, on the ground of a law.
+Then = Literal["clear-part", "erase-subject", "trigger-erase", "trigger-anonymise", "keep"]
+# What downstream systems are told to do by a rule; what goes here goes there.
+TELLS: Final[Mapping[Then, Literal["erase", "anonymise"]]] = {
+    "erase-subject": "erase",
+    "trigger-erase": "erase",
+    "trigger-anonymise": "anonymise",
+}
 # GDPR Art. 17(3): a legal obligation, the public interest in archives, legal claims.
 KeepGround = Literal["17(3)(b)", "17(3)(d)", "17(3)(e)"]
 # Every market that a rule does not name, as a key of `until`.
@@ -82,9 +88,9 @@ class RetentionRule(_Closed):
             raise ValueError("contradiction")
         if self.until is not None and OTHERWISE not in self.until:
             raise ValueError("contradiction")
-        if self.then in {"erase-subject", "trigger-erase"} and self.applies_to.part is not None:
+        if self.then in TELLS and self.applies_to.part is not None:
             raise ValueError("contradiction")
-        if self.then == "trigger-erase" and self.begins == "received":
+        if self.then in {"trigger-erase", "trigger-anonymise"} and self.begins == "received":
             # Nothing happened that a downstream system could be told of.
             raise ValueError("contradiction")
         return self

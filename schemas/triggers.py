@@ -32,6 +32,9 @@ class TriggerAnswer(BaseModel):
     def _says_why_not(self) -> Self:
         if self.outcome != "done" and self.reason is None:
             raise ValueError("say why it was not done")
+        if self.reason is not None and not self.reason.replace("\n", "").isprintable():
+            # No database keeps a NUL, and nobody reads the others.
+            raise ValueError("a reason is text without control characters")
         return self
 
 

@@ -273,6 +273,10 @@ class Edge:
                     headers.setdefault(name, value)
             await send(message)
 
+        if "\x00" in scope["path"]:
+            # Postgres takes no such text, so nothing has such a name.
+            await problem_response(NotFound())(scope, receive, send_with_headers)
+            return
         if _states_more(Headers(scope=scope).get("content-length"), limit):
             await problem_response(BodyTooLarge())(scope, receive, send_with_headers)
             return

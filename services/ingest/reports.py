@@ -84,11 +84,13 @@ async def report(request: Request) -> Response:
 
 
 def _event_of(body: ReportBody, now: datetime) -> Readable:
-    said = {"receipt": body.receipt, "text": body.text, "reply-to": body.reply_to}
+    said = {"text": body.text, "reporter": body.reply_to}
     data: dict[str, Any] = {
         "request": {"right": "erasure", "channel": "form", "about": body.about},
         "ext": {name: value for name, value in said.items() if value is not None},
     }
+    if body.receipt is not None:
+        data["request"]["receipt"] = body.receipt
     if body.identifier is not None:
         data["subject"] = {"identifiers": [body.identifier.model_dump()]}
     event = {

@@ -9,6 +9,7 @@ from typing import Final
 from uuid import UUID
 
 import orjson
+from pydantic import ValidationError
 
 from schemas.requests import STEPS
 from services.ledger.opening import HOLD_APPLIED, Opened
@@ -22,6 +23,7 @@ from services.ledger.rights.restrictions import lift_restriction, place_restrict
 from services.ledger.rights.triggers import trigger_answered
 from services.ledger.store import Store
 from services.ledger.subjects import Resolved
+from services.observability import describe, get_logger
 from services.postgres import PooledConnection
 
 # A member of any record that says it, whatever its type.
@@ -39,6 +41,10 @@ ACTS: Final[dict[str, Projector]] = {
     "request.received": receive,
     **dict.fromkeys(STEPS, take_step),
 }
+# What members that make no sense raise when they are read. What the database refuses is another matter (batch.POISON).
+_SENSELESS: Final = (ValidationError, KeyError, TypeError, AttributeError, ValueError, OverflowError)
+
+_log = get_logger()
 
 
 async def project_acts(connection: PooledConnection, log: Log, events: Sequence[Opened], resolved: Resolved) -> None:
@@ -65,4 +71,14 @@ async def project_acts(connection: PooledConnection, log: Log, events: Sequence[
         if AGE in act.what:
             await state_age(connection, act)
         if act.what["type"] in ACTS:
-            await ACTS[act.what["type"]](connection, act)
+            await project_act(connection, act)
+
+
+async def project_act(connection: PooledConnection, act: Act) -> None:
+    """Project one act of ACTS. One whose members make no sense stands as a record and changes nothing: whoever signed
+    it may send anything, and no event stops a ledger.
+    """
+    try:
+        await ACTS[act.what["type"]](connection, act)
+    except _SENSELESS as error:
+        _log.warning("A record changes nothing: what it says makes no sense.", **describe(error))

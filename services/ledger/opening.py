@@ -22,7 +22,7 @@ from schemas.canonical import canonical_json
 from schemas.errors import SealError
 from schemas.event_types import entry_class
 from schemas.events import IDENTIFIER_STRENGTH, Identifier, PurposeDecision, parse_time
-from schemas.ranking import Decided, decided_by
+from schemas.ranking import Decided, corrected_by, decided_by
 from schemas.record import SALT_BYTES, Parts, commitment, format_time, part_digest
 from schemas.sealing import EpochHeader, SealedBody, open_message
 from schemas.topics import DeadLetterReason
@@ -48,6 +48,8 @@ SALTS_BYTES: Final = 3 * SALT_BYTES
 _NO_SALTS: Final = b"", b"", b""
 # What a body that is no event can raise when it is read.
 _SENSELESS: Final = (ValidationError, KeyError, TypeError, AttributeError, ValueError, OverflowError)
+# Members that recording and rebuilding look into long after this.
+_READ_LATER: Final = (("marks", list), ("supersedes", str), ("posted_by", str), ("age", dict), ("double_opt_in", dict))
 _IDENTIFIERS: Final = TypeAdapter(list[Identifier]).validator
 _DECISIONS: Final = TypeAdapter(list[PurposeDecision]).validator
 
@@ -244,10 +246,14 @@ class Opener:
             if what["type"] not in key.types:
                 raise SealError(DeadLetterReason.TYPE_NOT_ALLOWED)
             parse_time(what["time"])
+            for name, kind in _READ_LATER:
+                if name in what and not isinstance(what[name], kind):
+                    raise SealError(DeadLetterReason.PARTS_INVALID)
             if "decisions" in what:
                 self._check_decisions(what["decisions"])
             if what["type"] == ERASED:
                 read_ask(what)
+                read_request(what)
             received_at = received_at.replace(microsecond=microsecond)
             return Opened(
                 received=received,
@@ -292,6 +298,11 @@ def read_ask(what: Mapping[str, Any]) -> tuple[UUID, str]:
     if ground not in GROUNDS:
         raise ValueError("not a ground of Art. 17(1)")
     return subject, ground
+
+
+def read_request(what: Mapping[str, Any]) -> UUID | None:
+    """The request that an ask for an erasure answers, if it does. Raises KeyError, TypeError or ValueError."""
+    return UUID(what["request"]["request"]) if "request" in what else None
 
 
 def _about(who: Mapping[str, Any], types: frozenset[str]) -> UUID | None:

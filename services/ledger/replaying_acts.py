@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from schemas.payload import open_part, place_of
 from schemas.record import PartName
 from services.keys import ControllerKeys, event_mac
-from services.ledger.acts import ACTS
+from services.ledger.acts import ACTS, project_act
 from services.ledger.rights.act import Act
 from services.ledger.store import Row, Store
 from services.ledger.subjects import unwrap
@@ -49,7 +49,7 @@ async def replay_acts(pool: Pool, keys: ControllerKeys, event_id_key: bytes, own
             what = _read(ciphers[subject], row, "what")
             if what.get("type") not in ACTS:
                 continue
-            await ACTS[what["type"]](
+            await project_act(
                 connection,
                 Act(
                     controller=controller,
@@ -63,6 +63,7 @@ async def replay_acts(pool: Pool, keys: ControllerKeys, event_id_key: bytes, own
                     who=_read(ciphers[subject], row, "who"),
                     what=what,
                     context=_read(ciphers[subject], row, "context"),
+                    is_again=True,
                 ),
             )
             acts += 1

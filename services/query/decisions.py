@@ -20,7 +20,16 @@ from schemas.ranking import LOWEST, Decided, latest, made_at, settled
 from schemas.record import read_entry
 from services.keys import ControllerKeys, event_mac, identifier_mac
 from services.query.auth import Caller
-from services.query.grants.scope import has_answer, has_record, is_cut_off, is_of_sites, latest_seen, require_subject
+from services.query.grants.scope import (
+    as_told,
+    has_answer,
+    has_record,
+    is_cut_off,
+    is_of_sites,
+    latest_seen,
+    require_subject,
+    visible_parts,
+)
 from services.query.links import Scopes, Span, is_carried, linked_at, of_several, unite
 from services.query.payloads import read_part, subject_cipher
 from services.query.store import Reader, Row, Store
@@ -361,15 +370,16 @@ def _notice(row: Row) -> Notice:
 
 def _record(cipher: AESGCM, row: Row, caller: Caller, asked: UUID) -> dict[str, Any]:
     entry = read_entry(row["entry"])
-    parts = {name: read_part(cipher, row, name) for name in caller.parts}
-    what = parts["what"]
+    what = read_part(cipher, row, "what")
+    shown = visible_parts(caller, what)
+    parts = {name: what if name == "what" else read_part(cipher, row, name) for name in shown}
     record: dict[str, Any] = {
         "log": row["log"],
         "index": row["index"],
         "class": entry["class"],
         "recorded_at": entry["recorded_at"],
         "state": "published" if row["published"] else "recorded",
-        "parts": {name: part for name, part in parts.items() if part is not None},
+        "parts": {name: as_told(caller, part) for name, part in parts.items() if part is not None},
         "deleted": [name for name, part in parts.items() if part is None],
     }
     if what is not None:

@@ -11,7 +11,7 @@ from schemas.errors import NotFound, NotPublishedYet, RoleNotAllowed
 from schemas.record import PartName, read_entry
 from services.keys import ControllerKeys, event_mac
 from services.query.auth import Caller
-from services.query.grants.scope import has_record, is_limited, require_subject
+from services.query.grants.scope import has_record, require_subject, visible_parts
 from services.query.log_keys import stated_vkey
 from services.query.payloads import disclose, read_part, subject_cipher
 from services.query.published import PublishedLogs, last_checkpoint
@@ -46,7 +46,8 @@ class Proofs:
                 raise NotFound
             require_subject(caller, row["subject"])
             cipher = subject_cipher(self._keys, caller.controller_name, row)
-            if is_limited(caller) and not has_record(caller, read_part(cipher, row, "what")):
+            what = read_part(cipher, row, "what")
+            if not has_record(caller, what):
                 raise NotFound
             log, index = row["log_number"], row["index"]
             checkpoint = await last_checkpoint(reader, log)
@@ -54,7 +55,8 @@ class Proofs:
                 raise NotPublishedYet(retry_after_s=RETRY_AFTER_S)
             vkey = await stated_vkey(reader, row, checkpoint.note, checkpoint.size)
             path = await self._published.inclusion(reader, log, index, checkpoint.size)
-            parts = disclose(cipher, row, caller.parts if wanted is None else wanted)
+            shown = visible_parts(caller, what)
+            parts = disclose(cipher, row, shown if wanted is None else set(shown) & set(wanted))
             if parts is None:
                 raise NotFound
             named = read_entry(row["entry"]).get("notice")

@@ -63,9 +63,9 @@ def facts(draw: st.DrawFn, number: int) -> Fact:
 def rulings(draw: st.DrawFn) -> list[Ruling]:
     found = []
     for name in "abcd"[: draw(st.integers(1, 4))]:
-        then = draw(st.sampled_from(["clear-part"] * 4 + ["erase-subject", "trigger-erase", "keep"]))
+        then = draw(st.sampled_from(["clear-part"] * 4 + ["erase-subject", "trigger-erase", "trigger-anonymise", "keep"]))
         parts: list[Any] = [None, *PART_NAMES] if then in {"clear-part", "keep"} else [None]
-        kinds = ["received", "withdrawn", "account-deleted", "expired"][then == "trigger-erase" :]
+        kinds = ["received", "withdrawn", "account-deleted", "expired"][then.startswith("trigger-") :]
         found.append(
             Ruling(
                 name,
@@ -215,9 +215,9 @@ class Slow(NamedTuple):
                     return gone
         return set()
 
-    def tellings(self) -> Iterator[tuple[str, str, bytes]]:
+    def tellings(self) -> Iterator[tuple[str, str, bytes, str]]:
         for ruling in self.rulings:
-            if ruling.then not in {"trigger-erase", "erase-subject"} or ruling.begins == "received":
+            if ruling.then not in {"trigger-erase", "trigger-anonymise", "erase-subject"} or ruling.begins == "received":
                 continue
             named = {p for f in self.facts for d in f.decided for p in [d.purpose]}
             if ruling.begins == "account-deleted":
@@ -227,7 +227,8 @@ class Slow(NamedTuple):
                 kept = any(purpose in f.purposes and self.kept(f, PART_NAMES, frozenset({purpose})) for f in self.facts)
                 is_meant = ruling.begins == "account-deleted" or covers(ruling, purpose)
                 if begin is not None and is_meant and not kept and self.due(ruling, None, purpose):
-                    yield ruling.name, purpose, begin.event
+                    action = "anonymise" if ruling.then == "trigger-anonymise" else "erase"
+                    yield ruling.name, purpose, begin.event, action
 
 
 def same(one: Decided, other: Decided) -> bool:

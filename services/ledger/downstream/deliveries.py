@@ -143,7 +143,10 @@ class Deliveries:
             for row in rows:
                 if row["trigger"] is None:
                     items.append(Item(row, ends_at(row["made_at"], None, None)))
-                elif (item := await self._claimed(connection, system, row, triggers[row["trigger"]])) is not None:
+                elif (trigger := triggers.get(row["trigger"])) is None:
+                    # Being answered just now; if it is not, it is sent when the lease ends.
+                    continue
+                elif (item := await self._claimed(connection, system, row, trigger)) is not None:
                     items.append(item)
             return items
 

@@ -19,7 +19,8 @@ from services.postgres import Connection, PooledConnection, named_queries
 
 QUERIES: Final = named_queries(Path(__file__).parents[1] / "sql" / "triggers.sql")
 
-Action = Literal["erase", "anonymise", "restrict"]
+# unrestrict: a restriction of the same purpose is over; for those who were told of it.
+Action = Literal["erase", "anonymise", "restrict", "unrestrict"]
 MessageKind = Literal["records", "notice"]
 Told = Literal["triggers", "records", "notices"]
 

@@ -14,10 +14,10 @@ import orjson
 
 from schemas.triggers import TriggerAnswer, read_answer
 from services.keys.webhooks import signed_headers
+from services.ledger.downstream.resolving import Resolving, Transport
 
 POST_S_MAX: Final = 10.0
 ANSWER_BYTES_MAX: Final = 16_384
-CONNECTIONS_MAX: Final = 64
 EVENT_MEDIA_TYPE: Final = "application/cloudevents+json"
 
 
@@ -52,9 +52,13 @@ class Webhooks:
     """Posts; one per process."""
 
     def __init__(self) -> None:
-        limits = httpx2.Limits(max_connections=CONNECTIONS_MAX)
+        self._resolving = Resolving()
         self._http = httpx2.AsyncClient(
-            timeout=POST_S_MAX, limits=limits, trust_env=False, follow_redirects=False, headers={"user-agent": "sayso"}
+            timeout=POST_S_MAX,
+            transport=Transport(self._resolving, httpx2.create_ssl_context(trust_env=False)),
+            trust_env=False,
+            follow_redirects=False,
+            headers={"user-agent": "sayso"},
         )
 
     async def post(self, url: str, secrets: Sequence[bytes], message_id: str, sent_at: int, body: bytes) -> Attempt:
@@ -77,6 +81,7 @@ class Webhooks:
     async def stop(self) -> None:
         """Close what is open."""
         await self._http.aclose()
+        self._resolving.close()
 
 
 async def _read(response: httpx2.Response) -> bytes:

@@ -22,11 +22,16 @@ _TELLING: Final = frozenset({"request.answered", "request.told"})
 
 
 def told_docket(what: Mapping[str, Any]) -> int | None:
-    """The docket of whose person a recorded event says that they were told, None for any other event."""
-    if what["type"] not in _TELLING:
-        return None
+    """The docket of whose person a recorded event says that they were told, None for any other event.
+
+    That a request was answered says only that there is something to tell; a docket without one is closed by an answer.
+    """
     request = what.get("request")
-    docket = request.get("docket") if isinstance(request, dict) else None
+    if what["type"] not in _TELLING or not isinstance(request, dict):
+        return None
+    if what["type"] == "request.answered" and "request" in request:
+        return None
+    docket = request.get("docket")
     return docket if type(docket) is int else None
 
 
@@ -51,12 +56,12 @@ async def open_docket(
 
 
 def docket_content(
-    identifiers: Sequence[tuple[str, str]], ground: str, asked_at: str, reply_to: Mapping[str, Any] | None
+    identifiers: Sequence[tuple[str, str]], history: Sequence[Mapping[str, Any]], reply_to: Mapping[str, Any] | None
 ) -> dict[str, Any]:
     """What a docket holds: how downstream systems find the person, where the answer goes, and the request's history."""
     content: dict[str, Any] = {
         "identifiers": [{"type": kind, "value": value} for kind, value in identifiers],
-        "history": [{"step": "asked", "at": asked_at, "ground": ground}],
+        "history": list(history),
     }
     if reply_to is not None:
         content["reply_to"] = reply_to

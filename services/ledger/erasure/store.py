@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
 
+from schemas.record import format_time
 from services.ledger.store import Row
 from services.postgres import Connection, PooledConnection, named_queries
 
@@ -117,6 +118,15 @@ class ErasureStore:
     async def delete_subject(self, controller: int, subject: UUID, names: Sequence[bytes]) -> None:
         """Dead letters, state, identifiers, payloads, links and the key."""
         await self._execute("delete_subject", controller, subject, names)
+
+    async def request_steps(self, controller: int, request: UUID) -> list[dict[str, str]]:
+        """What was done about a request so far: step (the event's type) and at, as a docket keeps it."""
+        rows = await self._fetch("request_steps", controller, request)
+        return [{"step": row["type"], "at": format_time(row["at"])} for row in rows]
+
+    async def answer_request(self, controller: int, request: UUID, number: int) -> None:
+        """This erasure is what was asked for, also where the request's own record names nobody."""
+        await self._execute("answer_request", controller, request, number)
 
     async def undeclared(self, controller: int) -> list[Row]:
         """number, log, origin, heir (the log that has to state them), who, what, context, ground, subject."""

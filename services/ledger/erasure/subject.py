@@ -27,7 +27,7 @@ from services.ledger.erasure.gathering import UNREADABLE, Gathered, Gatherer
 from services.ledger.erasure.holding import Held, held
 from services.ledger.erasure.store import ErasureStore
 from services.ledger.erasure.suppressing import suppress_objections
-from services.ledger.opening import ERASED, Opened, read_ask
+from services.ledger.opening import ERASED, Opened, read_ask, read_request
 from services.ledger.own_records import own_record
 from services.ledger.registry import Log
 from services.ledger.rights.holds import forget_holds, standing_hold
@@ -51,8 +51,13 @@ class Asked:
 
     at: str
     reply_to: Mapping[str, Any] | None = None
-    has_somebody_to_tell: bool = False
+    # The request that it answers: whoever made it is told, though the docket may not know where.
+    request: UUID | None = None
     taken_along: Collection[UUID] = ()
+
+    @property
+    def has_somebody_to_tell(self) -> bool:
+        return self.request is not None or self.reply_to is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +71,7 @@ class Declaration:
 
 def _asked(ask: Opened, taken_along: Collection[UUID]) -> Asked:
     reply_to = orjson.loads(ask.parts.context).get("reply_to")
-    # The answer to a request is told to whoever made it, though the docket may not know where.
-    is_request = "request" in ask.what or "request" in ask.what["erasure"]
-    return Asked(ask.what["time"], reply_to, is_request or reply_to is not None, taken_along)
+    return Asked(ask.what["time"], reply_to, read_request(ask.what), taken_along)
 
 
 def log_of(row: Row) -> Log:
@@ -238,7 +241,9 @@ class Eraser:
         await erasures.count_parts(controller, line.number, subject)
         in_time = line.erased_at + self._terms.docket > datetime.now(UTC)
         if asked is not None and in_time and gathered.cipher is not None:
-            content = docket_content(sorted(gathered.identifiers), line.ground, asked.at, asked.reply_to)
+            steps = [] if asked.request is None else await erasures.request_steps(controller, asked.request)
+            history = [*steps, {"step": "asked", "at": asked.at, "ground": line.ground}]
+            content = docket_content(sorted(gathered.identifiers), history, asked.reply_to)
             await open_docket(erasures, self._keys, owner, line.number, content, (line.erased_at, self._terms.docket))
             made = await make_erasure_triggers(erasures.connection, (controller, line.number), line.erased_at, gathered)
             await adopt_triggers(erasures.connection, (controller, line.number), [subject, *asked.taken_along])
@@ -254,6 +259,8 @@ class Eraser:
         )
         await forget_holds(erasures.connection, controller, subject)
         await erasures.delete_subject(controller, subject, names)
+        if asked is not None and asked.request is not None:
+            await erasures.answer_request(controller, asked.request, line.number)
 
     async def _keep_minimal_proofs(
         self, erasures: ErasureStore, owner: tuple[int, str], line: Suppressed, gathered: Gathered

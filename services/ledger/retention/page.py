@@ -209,7 +209,7 @@ class Page:
             return False
         for telling in found.tell:
             cause = f"event:{telling.cause.hex()}:{telling.rule}"
-            asked = Cause(self._controller, cause, "erase", subject=subject, purpose=telling.purpose)
+            asked = Cause(self._controller, cause, telling.action, subject=subject, purpose=telling.purpose)
             if made := await make_triggers(self._connection, asked, as_of):
                 done.told[telling.rule] += made
         return await self._retention.has_open_triggers(subject)

@@ -25,6 +25,8 @@ class Act:
     who: Mapping[str, Any]
     what: Mapping[str, Any]
     context: Mapping[str, Any]
+    # Projected once more by rebuild: what it led to elsewhere stands already.
+    is_again: bool = False
 
 
 # Runs in the recording transaction, once an event, in the order of places; changes nothing but its own tables, and

@@ -13,10 +13,12 @@ from services.postgres import Connection, PooledConnection
 
 
 def age_said(event: bytes, what: Mapping[str, Any], received_at: datetime) -> AgeSaid | None:
-    """None of a stranger's word about somebody: it would end their consents."""
-    if "age" not in what or "unconfirmed" in what.get("marks", ()):
+    """None of a stranger's word about somebody, which would end their consents, and of what says neither."""
+    age, marks = what.get("age"), what.get("marks", [])
+    over = age.get("over") if isinstance(age, dict) else None
+    if type(over) is not bool or not isinstance(marks, list) or "unconfirmed" in marks:
         return None
-    return AgeSaid(event, what["age"]["over"], received_at)
+    return AgeSaid(event, over, received_at)
 
 
 async def state_age(connection: "Connection | PooledConnection", act: Act) -> None:

@@ -36,6 +36,7 @@ async def receive(connection: Connection | PooledConnection, act: Act) -> None:
         act.controller,
         request,
         said.right,
+        said.about,
         act.subject,
         act.what["site"],
         received_on,

@@ -98,6 +98,14 @@ UPDATE dockets SET told_at = opened_at WHERE controller = $1 AND docket = $2;
 -- The person knows; from then on only downstream systems keep the docket open.
 UPDATE dockets SET told_at = $3 WHERE controller = $1 AND docket = $2 AND told_at IS NULL AND closed_at IS NULL;
 
+-- request_steps --
+-- What was done about a request so far.
+SELECT type, at FROM request_steps WHERE controller = $1 AND request = $2 ORDER BY nth;
+
+-- answer_request --
+-- A request by the number of a receipt alone: nothing but the ask says whose it was.
+UPDATE requests SET docket = $3, subject = NULL WHERE controller = $1 AND request = $2 AND docket IS NULL;
+
 -- bury --
 -- Tombstones; one that stands is moved on, never back: an older erasure may be applied again after a restore.
 INSERT INTO tombstones (controller, identifier, erased_at, expires_at)

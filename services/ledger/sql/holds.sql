@@ -54,6 +54,14 @@ UPDATE restrictions SET lifted_at = $4
 WHERE controller = $1 AND subject = $2 AND purpose = ANY ($3::text[]) AND request IS NOT DISTINCT FROM $5
     AND lifted_at IS NULL;
 
+-- restricted_no_more --
+-- Of these purposes ('' is everything, by itself) those that nothing restricts now and something did.
+SELECT DISTINCT purpose FROM restrictions r
+WHERE controller = $1 AND subject = $2 AND purpose = ANY ($3::text[]) AND NOT EXISTS (
+    SELECT FROM restrictions o
+    WHERE o.controller = r.controller AND o.subject = r.subject AND o.purpose = r.purpose AND o.lifted_at IS NULL)
+ORDER BY purpose;
+
 -- objections --
 -- What a subject objects to at this moment.
 SELECT purpose, legal_basis, rank FROM consent_state WHERE controller = $1 AND subject = $2 AND decision = 'objected';

@@ -6,8 +6,9 @@ SELECT content FROM terms WHERE controller = $1 AND stated_at <= $2 ORDER BY sta
 
 -- put_request --
 -- A request as it came in; it is there once, however often its record is projected.
-INSERT INTO requests (controller, request, asked_for, state, subject, site, received_on, received_at, due_on, is_known, steps)
-VALUES ($1, $2, $3, 'received', $4, $5, $6, $7, $8, $9, 1)
+INSERT INTO requests (controller, request, asked_for, about, state, subject, site, received_on, received_at, due_on, is_known,
+    steps)
+VALUES ($1, $2, $3, $4, 'received', $5, $6, $7, $8, $9, $10, 1)
 ON CONFLICT DO NOTHING RETURNING request;
 
 -- put_step --

@@ -162,14 +162,8 @@ WHERE p.controller = $1 AND p.log = $2 AND p.index = ANY ($3::bigint[])
 ORDER BY p.index;
 
 -- clear_parts --
--- Parts go, their digests stay. A digest that is there already is never replaced.
-UPDATE payloads p SET
-    who = CASE WHEN n.who IS NULL THEN p.who END, who_digest = coalesce(p.who_digest, n.who),
-    what = CASE WHEN n.what IS NULL THEN p.what END, what_digest = coalesce(p.what_digest, n.what),
-    context = CASE WHEN n.context IS NULL THEN p.context END, context_digest = coalesce(p.context_digest, n.context)
-FROM unnest($2::integer[], $3::bigint[], $4::bytea[], $5::bytea[], $6::bytea[])
-    AS n (log, index, who, what, context)
-WHERE p.controller = $1 AND p.log = n.log AND p.index = n.index;
+-- Parts go, their digests stay.
+SELECT clear_parts($1, $2, $3, $4, $5, $6);
 
 -- forget_events --
 -- Of an event whose `what` is gone only its name is left.

@@ -578,6 +578,8 @@ CREATE TABLE requests (
     request uuid NOT NULL,
     asked_for text NOT NULL CHECK (asked_for IN ('access', 'rectification', 'erasure', 'restriction', 'portability',
         'objection', 'withdrawal')),
+    -- Somebody else reports that a child's data is here; NULL where the person asks.
+    about text CHECK (about IN ('child')),
     state text NOT NULL CHECK (state IN ('received', 'identity', 'paused', 'working', 'answered', 'refused', 'withdrawn')),
     -- NULL while nobody knows whose it is, and after an erasure, when the docket's number stands instead.
     subject uuid,
@@ -710,7 +712,7 @@ CREATE TABLE triggers (
     docket bigint,
     subject uuid,
     system text NOT NULL,
-    action text NOT NULL CHECK (action IN ('erase', 'anonymise', 'restrict')),
+    action text NOT NULL CHECK (action IN ('erase', 'anonymise', 'restrict', 'unrestrict')),
     -- '' is everything there.
     purpose text NOT NULL DEFAULT '',
     -- What caused it, once: an erasure's number, a withdrawal's or a request's event.
@@ -1090,6 +1092,20 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public AS $$
     WHERE a.verdict = 'approved' AND a.done_at IS NULL AND a.not_before <= now() AND c.erased_at IS NULL
     ORDER BY a.not_before
 $$;
+
+-- Retention clears parts one by one, leaving their digests; nothing else changes a payload, so this is no grant. Arrays
+-- of equal length: a place, and the digest of each part that goes. A digest that is there already is never replaced.
+CREATE FUNCTION clear_parts(of integer, logs integer[], indexes bigint[], whos bytea[], whats bytea[], contexts bytea[])
+RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, public AS $$
+    UPDATE payloads p SET
+        who = CASE WHEN n.who IS NULL THEN p.who END, who_digest = coalesce(p.who_digest, n.who),
+        what = CASE WHEN n.what IS NULL THEN p.what END, what_digest = coalesce(p.what_digest, n.what),
+        context = CASE WHEN n.context IS NULL THEN p.context END, context_digest = coalesce(p.context_digest, n.context)
+    FROM unnest(logs, indexes, whos, whats, contexts) AS n (log, index, who, what, context)
+    WHERE p.controller = of AND p.log = n.log AND p.index = n.index
+$$;
+
 -- Grants -------------------------------------------------------------------------------------------------------------
 
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA public FROM PUBLIC;
@@ -1170,8 +1186,7 @@ GRANT UPDATE ON requests, holds, restrictions, suppressed_objections, triggers, 
     account_deletions, figures, approvals TO sayso_ledger;
 GRANT DELETE ON requests, request_steps, holds, held_erasures, restrictions, suppressed_objections, triggers, deliveries,
     feeds, account_deletions, retention_runs, people, sessions, exports, grants, approvals TO sayso_ledger;
--- Retention clears parts one by one, leaving their digests.
-GRANT UPDATE (who, what, context, who_digest, what_digest, context_digest) ON payloads TO sayso_ledger;
+GRANT EXECUTE ON FUNCTION clear_parts(integer, integer[], bigint[], bytea[], bytea[], bytea[]) TO sayso_ledger;
 
 GRANT SELECT, INSERT, DELETE ON ages TO sayso_ledger;
 GRANT SELECT, INSERT ON announced_versions TO sayso_ledger;

@@ -1,7 +1,8 @@
 -- Statements about downstream systems: triggers, and deliveries of them and of other messages.
 
 -- make_triggers --
--- One trigger for each system that has to act on a cause, and its delivery. Its id is a hash of what it is about, so that
+-- One trigger for each system that has to act on a cause, and its delivery; a restriction that is over concerns those
+-- that were told of it. Its id is a hash of what it is about, so that
 -- the same cause, also after a restore, leads to the same message.
 WITH chosen AS (
     SELECT d.system, d.answer_days,
@@ -11,6 +12,9 @@ WITH chosen AS (
     FROM downstreams d
     WHERE d.controller = $1::integer AND d.removed_at IS NULL AND 'triggers' = ANY (d.tells)
         AND ($8::text[] IS NULL OR d.services = '{}' OR d.services && $8::text[])
+        AND ($3::text <> 'unrestrict' OR EXISTS (
+            SELECT FROM triggers t WHERE t.controller = d.controller AND t.subject = $6::uuid AND t.system = d.system
+                AND t.action = 'restrict' AND t.purpose = $4::text))
 ), made AS (
     INSERT INTO triggers (controller, trigger, docket, subject, system, action, purpose, cause, made_at, due_at)
     SELECT $1::integer, trigger, $5::bigint, $6::uuid, system, $3::text, $4::text, $2::text, $7::timestamptz,
@@ -72,11 +76,12 @@ WHERE v.controller = due.controller AND v.delivery = due.delivery
 RETURNING v.delivery, v.kind, v.trigger, v.body, v.made_at, v.attempts;
 
 -- triggers_to_send --
--- The triggers of deliveries, with the dockets that hold what finds the person.
+-- The triggers of deliveries, with the dockets that hold what finds the person. One that is being answered just now is
+-- left out: who answers holds the trigger and wants its delivery, which who asks here holds.
 SELECT t.trigger, t.docket, t.subject, t.action, t.purpose, t.sealed, t.made_at, t.due_at, t.sent_at, t.answered_at,
     o.sealed AS docket_sealed, o.wrapped_key, o.key_epoch, o.limit_at
 FROM triggers t LEFT JOIN dockets o ON o.controller = t.controller AND o.docket = t.docket
-WHERE t.controller = $1 AND t.trigger = ANY ($2::uuid[]);
+WHERE t.controller = $1 AND t.trigger = ANY ($2::uuid[]) FOR UPDATE OF t SKIP LOCKED;
 
 -- keep_sealed --
 -- What a system finds the person by, sealed to it.

@@ -17,7 +17,7 @@ from schemas.errors import NotFound, RoleNotAllowed
 from schemas.record import format_time
 from schemas.rights_errors import ApprovalDecided, SecondPersonNeeded
 from services.postgres import Pool, controller_transaction
-from services.query.approvals.store import ApprovalStore
+from services.query.approvals.store import ApprovalStore, is_one_holder
 from services.query.auth import Caller
 from services.query.store import Row
 
@@ -71,7 +71,9 @@ class Approvals:
                 return
             if row["done_at"] is not None or row["verdict"] == "refused":
                 raise ApprovalDecided
-            if verdict == "approved" and caller.key == row["asked_by"]:
+            if verdict == "approved" and await is_one_holder(
+                connection, caller.controller, caller.key, row["asked_by"]
+            ):
                 raise SecondPersonNeeded
             await store.decide(approval, caller.key, verdict, because)
 

@@ -19,6 +19,11 @@ async def due_approvals(pool: Pool) -> list[Row]:
     return await pool.fetch(_QUERIES["due_approvals"])
 
 
+async def is_one_holder(connection: PooledConnection, controller: int, name: str, other: str) -> bool:
+    """Whether two names (Caller.key) are of one holder, who is no two people."""
+    return bool(await connection.fetchval(_QUERIES["is_one_holder"], controller, name, other))
+
+
 class ApprovalStore:
     """By name; nothing here decides anything."""
 

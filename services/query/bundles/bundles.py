@@ -26,7 +26,7 @@ from services.query.bundles.report.pdf import report_pdf
 from services.query.bundles.store import BundleStore
 from services.query.bundles.trust import Trust
 from services.query.decisions import Decisions, Moment
-from services.query.grants.scope import has_record, is_limited, require_subject
+from services.query.grants.scope import has_record, is_limited, require_subject, visible_parts
 from services.query.parameters import encode_cursor
 from services.query.payloads import disclose, read_part, subject_cipher
 from services.query.proofs import RETRY_AFTER_S
@@ -267,7 +267,7 @@ class Bundles:
         """The proof document of a row; None if its decision part was deleted, which leaves no event to name it by."""
         cipher = subject_cipher(self.keys, caller.controller_name, row)
         what = read_part(cipher, row, "what")
-        parts = disclose(cipher, row, shown)
+        parts = disclose(cipher, row, set(shown) & set(visible_parts(caller, what)))
         if what is None or parts is None:
             return None
         named = read_entry(row["entry"]).get("notice")

@@ -3,6 +3,7 @@
 Invariant: a secret is shown when it is made and never again; it is derived, and stands nowhere.
 """
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -31,8 +32,10 @@ class Downstreams:
     # Whether this deployment has the broker that a system of kind kafka reads.
     has_broker: bool
 
-    async def put(self, caller: Caller, system: str, body: DownstreamBody) -> tuple[dict[str, Any], bool]:
-        """What stands now, with the secret if the system is new, and whether it is.
+    async def put(
+        self, caller: Caller, system: str, body: DownstreamBody, note: Callable[[], Awaitable[None]]
+    ) -> tuple[dict[str, Any], bool]:
+        """What stands now, with the secret if the system is new, and whether it is; `note` is called before it stands.
 
         Raises InvalidParameter, and ConfigurationError while no ledger has made the controller's webhook key.
         """
@@ -40,8 +43,10 @@ class Downstreams:
             raise InvalidParameter("/kind")
         key = self.keys.webhook_key(caller.controller_name)
         jwk = _jwk(body)
-        async with controller_transaction(self.pool, caller.controller, readonly=False) as connection:
+        async with controller_transaction(self.pool, caller.controller) as connection:
             await _know_services(connection, caller, body)
+        await note()
+        async with controller_transaction(self.pool, caller.controller, readonly=False) as connection:
             store = DownstreamStore(connection, caller.controller)
             before = await store.row("downstream", system)
             stated = await store.row(

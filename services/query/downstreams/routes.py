@@ -21,6 +21,7 @@ from services.query.downstreams.bodies import (
     TasksParameters,
     TriggersParameters,
 )
+from services.query.looks.looks import Looks, why
 
 JSON: Final = "application/json"
 
@@ -42,11 +43,21 @@ def _json(value: Any, status: HTTPStatus = HTTPStatus.OK) -> Response:
     return Response(orjson.dumps(value), status, media_type=JSON)
 
 
+async def _note(request: Request, caller: Caller, event_type: str, system: str) -> None:
+    """In the access log: who arranges where personal data goes could have it sent to themselves."""
+    looks: Looks = request.state.looks
+    await looks.record(caller, event_type, why(caller, request), {"to": f"system:{system}"})
+
+
 @downstreams.put("/v1/downstreams/{system}", openapi_extra=_DOWNSTREAM)
 async def put(request: Request, system: System, caller: Annotated[Caller, Depends(ARRANGES)]) -> Response:
     """State a system: 201 with its secret, shown this once, or 200 if there is one of this name."""
     body = await read_model(request, DownstreamBody)
-    answer, is_new = await request.state.downstreams.put(caller, system, body)
+
+    async def note() -> None:
+        await _note(request, caller, "access.granted", system)
+
+    answer, is_new = await request.state.downstreams.put(caller, system, body, note)
     return _json(answer, HTTPStatus.CREATED if is_new else HTTPStatus.OK)
 
 
@@ -66,13 +77,16 @@ async def one(request: Request, system: System, caller: Annotated[Caller, Depend
 async def remove(request: Request, system: System, caller: Annotated[Caller, Depends(ARRANGES)]) -> Response:
     """Nothing more is sent to it (204); what it owes an answer to is overdue one day, or a human answers for it."""
     await request.state.downstreams.remove(caller, system)
+    await _note(request, caller, "access.revoked", system)
     return Response(status_code=HTTPStatus.NO_CONTENT)
 
 
 @downstreams.post("/v1/downstreams/{system}/secret")
 async def secret(request: Request, system: System, caller: Annotated[Caller, Depends(ARRANGES)]) -> Response:
     """A new secret, shown this once; messages are signed with the one before as well."""
-    return _json(await request.state.downstreams.replace_secret(caller, system), HTTPStatus.CREATED)
+    replaced = await request.state.downstreams.replace_secret(caller, system)
+    await _note(request, caller, "access.granted", system)
+    return _json(replaced, HTTPStatus.CREATED)
 
 
 @downstreams.get("/v1/deliveries")
@@ -123,9 +137,11 @@ async def listed_tasks(
 
 @triggers.get("/v1/tasks/{trigger}")
 async def one_task(request: Request, trigger: UUID, caller: Annotated[Caller, Depends(ACTS)]) -> Response:
-    """One task, with what finds the person while it is open. The look is recorded."""
+    """One task, with what finds the person while it is open: then the look is recorded."""
     task = await request.state.triggers.task(caller, trigger)
-    await request.state.looks.note(caller, request, look="task", trigger=str(trigger))
+    if "subject" in task or "identifiers" in task:
+        subject = UUID(task["subject"]) if "subject" in task else None
+        await request.state.looks.note(caller, request, look="task", subject=subject, trigger=str(trigger))
     return _json(task)
 
 

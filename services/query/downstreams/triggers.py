@@ -10,23 +10,18 @@ from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
 
-import orjson
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
-from schemas.docket import NONCE_BYTES, place_of_docket
-from schemas.errors import ConfigurationError, NotFound, ProofError, StreamAway, WrongKey
+from schemas.errors import ConfigurationError, NotFound, StreamAway, WrongKey
 from schemas.record import format_time
 from schemas.rights_errors import TriggerAnswered
 from schemas.triggers import TriggerAnswer
 from services.keys import ControllerKeys
-from services.keys.webhooks import is_signed, webhook_secret
+from services.keys.webhooks import HEADER_ID, is_signed, webhook_secret
 from services.postgres import Pool, controller_transaction
 from services.query.asking import RETRY_AFTER_S, Asking, Site
 from services.query.auth import Caller
 from services.query.downstreams.bodies import TasksParameters, TriggersParameters
 from services.query.downstreams.store import DownstreamStore, find_trigger
-from services.query.payloads import subject_cipher
+from services.query.erasure.dockets import docket_content
 from services.query.store import Row
 
 ANSWERED: Final = "trigger.answered"
@@ -101,7 +96,8 @@ class Triggers:
     async def system_caller(self, trigger: UUID, headers: Mapping[str, str], body: bytes) -> Caller:
         """The system that has signed an answer to this trigger, as who asks.
 
-        Raises WrongKey, for a trigger that is not there as for a signature that is not its system's.
+        Raises WrongKey, for a trigger that is not there as for a signature that is not its system's, or that was made
+        for another trigger: the id under the signature has to name this one.
         """
         row = await find_trigger(self.pool, trigger)
         secret = _NO_SECRET
@@ -111,7 +107,8 @@ class Triggers:
             except ConfigurationError:
                 raise WrongKey from None
             secret = webhook_secret(key, row["system"], row["secret_number"])
-        if not is_signed(secret, headers, body, time.time()) or row is None:
+        is_about_it = str(trigger) in headers.get(HEADER_ID, "")
+        if not is_signed(secret, headers, body, time.time()) or not is_about_it or row is None:
             raise WrongKey
         return Caller(row["controller"], row["controller_name"], "system", f"system:{row['system']}")
 
@@ -132,16 +129,9 @@ class Triggers:
     async def _identifiers(self, caller: Caller, docket: int) -> list[dict[str, str]]:
         """Of a docket; empty once it is closed. Raises ProofError for one that does not open."""
         async with controller_transaction(self.pool, caller.controller) as connection:
-            row = await DownstreamStore(connection, caller.controller).row("sealed_docket", docket)
-        if row is None:
-            return []
-        cipher: AESGCM = subject_cipher(self.keys, caller.controller_name, row)
-        sealed, place = row["sealed"], place_of_docket(caller.controller, docket)
-        try:
-            content = orjson.loads(cipher.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], place))
-        except InvalidTag:
-            raise ProofError("a docket does not open: it was changed, moved, or its key is another") from None
-        identifiers: list[dict[str, str]] = content["identifiers"]
+            store = DownstreamStore(connection, caller.controller)
+            content = await docket_content(store, self.keys, caller, docket)
+        identifiers: list[dict[str, str]] = content.get("identifiers", [])
         return identifiers
 
 

@@ -5,7 +5,7 @@ Invariant: query deletes nothing; what it says of an erasure stands in rows that
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -27,6 +27,13 @@ from services.query.store import Reader, Row
 AskState = Literal["accepted", "erased", "held", "nothing", "set_aside"]
 
 
+class Answers(NamedTuple):
+    """The request that an erasure answers: its docket waits until the person was told, and keeps where."""
+
+    request: UUID
+    reply_to: Mapping[str, Any] | None
+
+
 @dataclass(frozen=True, slots=True)
 class Erasures:
     """Asks and answers about erasures; holds the keys that open the entries which declare them."""
@@ -36,8 +43,16 @@ class Erasures:
     event_id_key: bytes
     asking: Asking
 
-    async def ask(self, caller: Caller, subject: UUID, body: ErasureBody, wait_s: int) -> tuple[dict[str, Any], bool]:
-        """What stands now, and whether this request asked for it: a subject is erased once, asking again does no harm.
+    async def ask(
+        self,
+        caller: Caller,
+        subject: UUID,
+        body: ErasureBody,
+        wait_s: int,
+        *,
+        answers: Answers | None = None,
+    ) -> tuple[dict[str, Any], bool]:
+        """What stands now, and whether this ask led to it: a subject is erased once, asking again does no harm.
 
         Raises NotFound, TooManyErasures, StreamAway. 1. Look for the subject; 2. one that was erased has its erasure
         for an answer; 3. count the ask; 4. ask the ledger; 5. look what became of it, if the caller waited.
@@ -51,8 +66,12 @@ class Erasures:
                 return await self._erased(reader, store, caller, erasure), False
             place = place_in(await store.site_of_subject(subject))
         await count_lone_ask(self.pool, caller.controller, subject)
-        members = {"erasure": {"subject": str(subject), "ground": body.ground}}
-        context = {} if body.reply_to is None else {"reply_to": body.reply_to.model_dump()}
+        members: dict[str, Any] = {"erasure": {"subject": str(subject), "ground": body.ground}}
+        reply_to = None if body.reply_to is None else body.reply_to.model_dump()
+        if answers is not None:
+            members["request"] = {"request": str(answers.request)}
+            reply_to = reply_to or answers.reply_to
+        context = {} if reply_to is None else {"reply_to": reply_to}
         event_id = await self.asking.ask(caller, place, "subject.erased", members, context, wait_s)
         if wait_s:
             return await self.of_event(caller, event_id), True

@@ -18,6 +18,7 @@ from schemas.record import SALT_BYTES, format_time, read_entry
 from schemas.rights_errors import SecondPersonNeeded
 from services.keys import ControllerKeys, identifier_mac
 from services.postgres import Pool, controller_transaction
+from services.query.approvals.store import is_one_holder
 from services.query.auth import Caller
 from services.query.erasure.store import ErasureStore
 from services.query.log_keys import stated_vkey
@@ -68,7 +69,7 @@ class MinimalProofs:
                     raise InvalidParameter("/reason")
                 await store.ask_for_release(row["log_number"], index, caller.key, reason)
                 return None
-            if released_by is None and caller.key != asked_by:
+            if released_by is None and not await is_one_holder(connection, caller.controller, caller.key, asked_by):
                 await store.release(row["log_number"], index, caller.key)
                 released_by = caller.key
             if released_by is None or caller.key not in {asked_by, released_by}:

@@ -2,7 +2,7 @@
 
 import base64
 import binascii
-from datetime import datetime
+from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Annotated, Any, Final
 from uuid import UUID
@@ -51,8 +51,9 @@ class PageParameters(BaseModel):
             return None, None
         try:
             time, export = base64.urlsafe_b64decode(self.cursor).decode().split(" ")
-            return datetime.fromisoformat(time), UUID(export)
-        except (binascii.Error, ValueError):
+            # As UTC, so that it is a moment, and one that Postgres knows.
+            return datetime.fromisoformat(time).astimezone(UTC), UUID(export)
+        except (binascii.Error, ValueError, OverflowError):
             raise InvalidParameter("/cursor") from None
 
 

@@ -1,7 +1,7 @@
 """The route of figures. It names its roles by its dependency and calls one service; nothing is decided here."""
 
 from datetime import UTC, date, datetime
-from typing import Annotated
+from typing import Annotated, Final
 
 import orjson
 from fastapi import APIRouter, Depends, Query, Request
@@ -15,6 +15,9 @@ from services.query.figures.figures import Asked, By
 
 figures = APIRouter(tags=["figures"])
 
+# Thirty days before it there are days still.
+_FIRST: Final = date(1970, 1, 1)
+
 
 class FigureParameters(BaseModel):
     """Closed: a misspelt parameter is refused, not silently ignored."""
@@ -22,9 +25,10 @@ class FigureParameters(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     first: Annotated[
-        date | None, Field(alias="from", description="The first day, UTC; thirty days in all if left out.")
+        date | None,
+        Field(alias="from", ge=_FIRST, description="The first day, UTC; thirty days in all if left out."),
     ] = None
-    until: Annotated[date | None, Field(description="The last day, UTC; today if left out.")] = None
+    until: Annotated[date | None, Field(ge=_FIRST, description="The last day, UTC; today if left out.")] = None
     site: Annotated[Name | None, Field(description="Of this site alone.")] = None
     purpose: Annotated[Name | None, Field(description="Of this purpose alone.")] = None
     by: Annotated[By | None, Field(description="A row for each value of this; totals alone if left out.")] = None

@@ -23,7 +23,9 @@ from services.query.holds.holds import Holds
 from services.query.looks.looks import Looks
 from services.query.store import Row
 
-_TIMES: Final = ("records_from", "records_until", "begins_at", "ends_at", "confidential_until", "made_at", "revoked_at")
+_ASKED_TIMES: Final = ("records_from", "records_until", "begins_at", "ends_at", "confidential_until")
+_TIMES: Final = (*_ASKED_TIMES, "made_at", "revoked_at")
+_YEARS: Final = (1970, 2999)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +177,12 @@ class Grants:
 
 
 def _check_times(asked: Asked, begins_at: datetime, now: datetime) -> None:
-    """Raises InvalidParameter for an end that is over or before the beginning."""
+    """Raises InvalidParameter for an end that is over or before the beginning, and for a year that no case has."""
+    for name in _ASKED_TIMES:
+        moment: datetime | None = getattr(asked, name)
+        # The driver takes the first and the last moment that Python knows for minus and plus infinity.
+        if moment is not None and not _YEARS[0] <= moment.year <= _YEARS[1]:
+            raise InvalidParameter(f"/{name}")
     if asked.ends_at <= max(now, begins_at):
         raise InvalidParameter("/ends_at")
     if asked.records_from is not None and asked.records_until is not None and asked.records_until < asked.records_from:

@@ -11,7 +11,8 @@ from uuid import UUID
 
 from schemas.errors import NotFound
 from schemas.events import parse_time
-from schemas.holds import is_of_a_hold
+from schemas.holds import hides_from_subject, is_of_a_hold
+from schemas.record import PartName
 from services.query.auth import Caller
 from services.query.validity import Answer
 
@@ -20,6 +21,12 @@ PROOFS_SHOW: Final = (
     "A grant's purposes choose records and filter lists and answers. The proof of a chosen record shows its whole "
     "decision part, also decisions about other purposes: the part was signed as one."
 )
+
+
+# Which of the controller's people did something stands there in `context`, and is not the person's to read.
+BY: Final = "by"
+# So is, in `context.ext`, where somebody else who reported them is answered (services/ingest/reports.py).
+REPORTER: Final = "reporter"
 
 
 def require_subject(caller: Caller, subject: UUID | None) -> None:
@@ -67,12 +74,38 @@ def has_record(caller: Caller, what: Mapping[str, Any] | None) -> bool:
         # It names colleagues and may be confidential: /v1/me/holds tells what may be told of it.
         return False
     grant = caller.grant
+    if grant is not None and what is not None and hides_from_subject(what):
+        # Another authority's order is confidential to this one too.
+        return bool(what["hold"].get("grant") == str(grant.grant))
     if grant is None or not is_limited(caller):
         return True
     if what is None or not _has_moment(caller, parse_time(what["received_at"])):
         return False
     decided: Iterable[Mapping[str, Any]] = what.get("decisions", [])
     return grant.purposes is None or any(decision["purpose"] in grant.purposes for decision in decided)
+
+
+def visible_parts(caller: Caller, what: Mapping[str, Any] | None) -> tuple[PartName, ...]:
+    """The parts of a record that the caller may see, by its decision part.
+
+    A regulator sees no circumstances of a request: where to answer and what somebody wrote is `who` by another name.
+    """
+    if caller.role == "auditor" and (what is None or str(what["type"]).startswith("request.")):
+        return tuple(name for name in caller.parts if name != "context")
+    return caller.parts
+
+
+def as_told(caller: Caller, part: dict[str, Any]) -> dict[str, Any]:
+    """A part in a list, without the name of a colleague where it is the person who reads it."""
+    return own_words(part) if caller.role == "subject" else part
+
+
+def own_words(part: Mapping[str, Any]) -> dict[str, Any]:
+    """A part as the person whose it is reads it: no colleague is named, nor whoever reported them."""
+    own = {name: value for name, value in part.items() if name != BY}
+    if isinstance(own.get("ext"), dict):
+        own["ext"] = {name: value for name, value in own["ext"].items() if name != REPORTER}
+    return own
 
 
 def latest_seen(caller: Caller, moment: datetime) -> datetime:

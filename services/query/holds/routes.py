@@ -1,5 +1,6 @@
 """The routes of legal holds. Each names its roles by its dependency and calls one service; nothing is decided here."""
 
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Annotated, Any, Final
 from uuid import UUID
@@ -34,6 +35,11 @@ def _json(value: Any, status: HTTPStatus = HTTPStatus.OK, headers: dict[str, str
     return Response(orjson.dumps(value), status, headers, JSON)
 
 
+async def _note_hold(request: Request, caller: Caller, found: Mapping[str, Any]) -> None:
+    subject = UUID(found["subject"]) if "subject" in found else None
+    await request.state.looks.note(caller, request, look="hold", subject=subject, hold=found["hold"])
+
+
 @holds.post("/v1/holds", openapi_extra=_body(HoldBody))
 async def place(request: Request, caller: Annotated[Caller, Depends(SEES_ACTS)]) -> Response:
     """Hold somebody's data by law: 201 once that is recorded and stands, 202 while it is on its way."""
@@ -58,8 +64,7 @@ async def all_of_them(
 async def one(request: Request, hold: UUID, caller: Annotated[Caller, Depends(SEES_ACTS)]) -> Response:
     """One of them, with the reason for it."""
     found = await request.state.holds.one(caller, hold)
-    subject = UUID(found["subject"]) if "subject" in found else None
-    await request.state.looks.note(caller, request, look="hold", subject=subject, hold=hold)
+    await _note_hold(request, caller, found)
     return _json(found)
 
 
@@ -67,7 +72,9 @@ async def one(request: Request, hold: UUID, caller: Annotated[Caller, Depends(SE
 async def review(request: Request, hold: UUID, caller: Annotated[Caller, Depends(SEES_ACTS)]) -> Response:
     """Somebody looked whether it is still needed: until when, and when to look again."""
     body = await read_model(request, ReviewBody)
-    return _json(await request.state.holds.review(caller, hold, body))
+    found = await request.state.holds.review(caller, hold, body)
+    await _note_hold(request, caller, found)
+    return _json(found)
 
 
 @holds.post("/v1/holds/{hold}/release", openapi_extra=_body(ReleaseHoldBody))

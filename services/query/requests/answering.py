@@ -12,10 +12,10 @@ from schemas.errors import InvalidParameter
 from schemas.rights_errors import RequestStepNotPossible
 from services.query.auth import Caller
 from services.query.decisions import Decisions, Moment
-from services.query.erasure.erasures import Erasures
+from services.query.erasure.erasures import Answers, Erasures
 from services.query.requests.bodies import AnswerBody, LiftBody
 from services.query.requests.requests import WAIT_S, Answered, Requests
-from services.query.requests.standing import Standing
+from services.query.requests.standing import Standing, reply_to_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +39,12 @@ class Answering:
         subject, right = standing.subject, standing.row["asked_for"]
         if right == "erasure":
             if subject is not None:
-                erasure = await self._erase(caller, subject, body)
+                erasure = await self._erase(caller, standing, subject, body)
                 if erasure["state"] != "erased":
                     return Answered({**standing.describe(), "asked": erasure}, recorded=False)
-                # Of one found by a receipt alone the ledger could not know whose request this is.
-                outcome["erasure"] = erasure["number"]
+                if "erasure" in erasure:
+                    # What it is asked for by: what became of it, and its certificate.
+                    outcome["erasure"] = erasure["erasure"]
         elif subject is not None:
             outcome |= await self._act(caller, standing, subject, body)
         context = {} if body.said is None else {"said": body.said}
@@ -67,10 +68,13 @@ class Answering:
         await self.requests.publish(caller, standing, "restriction.lifted", {"restriction": lifted}, {"why": body.why})
         return Answered(view, recorded=True)
 
-    async def _erase(self, caller: Caller, subject: UUID, body: AnswerBody) -> dict[str, Any]:
+    async def _erase(self, caller: Caller, standing: Standing, subject: UUID, body: AnswerBody) -> dict[str, Any]:
         asked = body.erasure()
         assert asked is not None  # or _check refused it
-        answer, _ = await self.erasures.ask(caller, subject, asked, WAIT_S)
+        view = await self.requests.view(caller, standing.request)
+        # What came with the request goes with the person: the docket keeps where they are told.
+        answers = Answers(standing.request, reply_to_in(view["steps"][0]))
+        answer, _ = await self.erasures.ask(caller, subject, asked, WAIT_S, answers=answers)
         return answer
 
     async def _act(self, caller: Caller, standing: Standing, subject: UUID, body: AnswerBody) -> dict[str, Any]:

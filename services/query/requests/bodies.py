@@ -165,4 +165,7 @@ class ListParameters(_Closed):
         Literal["open", "closed", "all"], Field(description="Those that are still to be answered, or were.")
     ] = "open"
     overdue: Annotated[bool, Field(description="Only those whose day is over.")] = False
+    due_within: Annotated[
+        int | None, Field(ge=1, le=366, description="Only those that are due in less than so many days, or overdue.")
+    ] = None
     limit: Annotated[int, Field(ge=1, le=500, description="Requests at most, those that are due first.")] = 100

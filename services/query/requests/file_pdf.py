@@ -17,6 +17,7 @@ _HEADINGS: Final = {
     "holds": "Kept by law",
     "told_to": "Other systems that were told",
     "account": "Your account",
+    "retention": "How long it is kept",
     "erasures_asked_for": "Erasures asked for",
     "not_recorded": "Messages that could not be recorded",
     "requests": "Your requests",

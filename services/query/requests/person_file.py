@@ -19,8 +19,9 @@ from schemas.rights_errors import RequestStepNotPossible
 from services.postgres import Pool, PooledConnection, controller_transaction, named_queries
 from services.query.auth import Caller
 from services.query.decisions import Decisions, Moment
+from services.query.grants.scope import own_words
 from services.query.looks.looks import Looks
-from services.query.requests.requests import BY, Requests
+from services.query.requests.requests import Requests, as_own
 from services.query.requests.store import RequestStore
 from services.query.retention.retained import told
 from services.query.status import describe
@@ -93,7 +94,7 @@ class PersonFiles:
             "identifiers": {"known": _identifiers(records), "names": kept.pop("names")},
             "decisions": [describe(judged) for judged in state.judged],
             **kept,
-            "requests": [_without_names(view) for view in views],
+            "requests": [as_own(view) for view in views],
             "looked_at": await self._looks(caller, people),
             "records": records,
         }
@@ -160,13 +161,7 @@ def _shown(record: Mapping[str, Any]) -> dict[str, Any] | None:
         return None
     if what is not None and is_of_a_hold(what):
         parts = {"what": what}
-    context = {name: value for name, value in parts.get("context", {}).items() if name != BY}
-    return {**record, "parts": {**parts, **({"context": context} if "context" in parts else {})}}
-
-
-def _without_names(view: Mapping[str, Any]) -> dict[str, Any]:
-    steps = [{name: value for name, value in step.items() if name != BY} for step in view["steps"]]
-    return {**view, "steps": steps}
+    return {**record, "parts": {name: own_words(part) for name, part in parts.items()}}
 
 
 def _identifiers(records: Iterable[Mapping[str, Any]]) -> list[dict[str, str]]:

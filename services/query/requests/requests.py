@@ -19,7 +19,10 @@ from services.postgres import Pool, PooledConnection, controller_transaction
 from services.query.asking import RETRY_AFTER_S, Asking, Site
 from services.query.auth import Caller, Myself
 from services.query.decisions import Decisions
+from services.query.downstreams.store import DownstreamStore
+from services.query.erasure.dockets import docket_content
 from services.query.erasure.store import ErasureStore
+from services.query.grants.scope import BY, own_words
 from services.query.payloads import read_part, subject_cipher
 from services.query.requests.bodies import LetterBody, ListParameters, MineBody, RefuseBody
 from services.query.requests.standing import Standing, now_utc, said_of
@@ -32,8 +35,6 @@ OLDEST: Final = timedelta(days=3653)
 # How long a caller waits until the step is recorded.
 WAIT_S: Final = 5
 _NOBODY: Final = UUID(int=0)
-# Which of the controller's people took a step stands beside it, and is not the person's to read.
-BY: Final = "by"
 
 
 class Answered(NamedTuple):
@@ -181,7 +182,8 @@ class Requests:
             reader = Reader(connection, caller.controller)
             rows = await RequestStore(connection, caller.controller).steps(request)
             steps = [await self._step(reader, caller, row) for row in rows]
-        return {**standing.describe(), "steps": steps}
+            besides = await self._reply_to(connection, caller, standing) | await _holds(connection, caller, standing)
+        return {**standing.describe(), **besides, "steps": steps}
 
     async def listing(self, caller: Caller, asked: ListParameters) -> list[dict[str, Any]]:
         """Requests without their steps, those that are due first in front."""
@@ -189,8 +191,10 @@ class Requests:
         is_open = None if asked.state == "all" else asked.state == "open"
         async with controller_transaction(self.pool, caller.controller) as connection:
             today = Counting.by(await terms_at(connection, caller.controller, now)).day_of(now)
+            days = 0 if asked.overdue else asked.due_within
+            due_before = None if days is None else today + timedelta(days=days)
             rows = await RequestStore(connection, caller.controller).requests(
-                is_open=is_open, due_before=today if asked.overdue else None, most=asked.limit
+                is_open=is_open, due_before=due_before, most=asked.limit
             )
             standings = [await _standing(connection, caller.controller, row, now) for row in rows]
         return [one.describe() for one in standings]
@@ -201,11 +205,7 @@ class Requests:
         subject = await self.decisions.find(caller, me.identifier)
         async with controller_transaction(self.pool, caller.controller) as connection:
             rows = await RequestStore(connection, caller.controller).requests_of([subject])
-        views = [await self.view(caller, UUID(int=row["request"].int)) for row in rows]
-        for view in views:
-            for step in view["steps"]:
-                step.pop(BY, None)
-        return views
+        return [as_own(await self.view(caller, UUID(int=row["request"].int))) for row in rows]
 
     async def _taken(self, caller: Caller, request: UUID) -> Answered:
         try:
@@ -248,6 +248,14 @@ class Requests:
         name = event_mac(self.event_id_key, caller.controller_name, receipt)
         return await RequestStore(connection, caller.controller).person_of_event(name)
 
+    async def _reply_to(self, connection: PooledConnection, caller: Caller, standing: Standing) -> dict[str, Any]:
+        """Where somebody who was erased as they asked is told so, as long as the docket knows."""
+        if not standing.is_erased:
+            return {}
+        store = DownstreamStore(connection, caller.controller)
+        content = await docket_content(store, self.keys, caller, standing.row["docket"])
+        return {name: content[name] for name in ("reply_to",) if name in content}
+
     async def _step(self, reader: Reader, caller: Caller, step: Row) -> dict[str, Any]:
         shown: dict[str, Any] = {
             "nth": step["nth"],
@@ -264,6 +272,31 @@ class Requests:
         if what is not None:
             shown |= {"event": what["id"], **said_of(what)}
         return shown | (read_part(cipher, row, "context") or {})
+
+
+async def _holds(connection: PooledConnection, caller: Caller, standing: Standing) -> dict[str, Any]:
+    """The holds that stand before an erasure that is asked for: of the person, of those who go too, of everybody."""
+    subject = standing.subject
+    if subject is None or standing.row["asked_for"] != "erasure" or standing.row["closed_at"] is not None:
+        return {}
+    people = [subject, *await Reader(connection, caller.controller).linked_only_to(subject)]
+    holds = [
+        {
+            "hold": str(row["hold"]),
+            "ground": row["ground"],
+            "until": format_time(row["expires_at"]),
+            "confidential": row["is_confidential"],
+        }
+        for row in await RequestStore(connection, caller.controller).holds_on(people)
+    ]
+    return {"holds": holds} if holds else {}
+
+
+def as_own(view: Mapping[str, Any]) -> dict[str, Any]:
+    """A request as the person whose it is reads it: no names of others, and no hold that is confidential."""
+    own = {**view, "steps": [own_words(step) for step in view["steps"]]}
+    holds = [{"ground": one["ground"], "until": one["until"]} for one in own.pop("holds", ()) if not one["confidential"]]
+    return {**own, "holds": holds} if holds else own
 
 
 async def _standing(connection: PooledConnection, controller: int, row: Row, now: datetime) -> Standing:

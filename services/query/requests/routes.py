@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from schemas.rights_errors import LookNotRecorded
 from services.http import read_model
 from services.query.auth import ACTS, SEES_ACTS, VISITOR, Caller, Myself
 from services.query.parameters import preferred
@@ -55,16 +56,26 @@ def _body(model: type[BaseModel]) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": {JSON: {"schema": model.model_json_schema()}}}}
 
 
-def _said(answered: Answered, done: HTTPStatus = HTTPStatus.OK) -> Response:
-    """202: durable, and not recorded yet; or, of an erasure, not done yet."""
-    return Response(orjson.dumps(answered.view), done if answered.recorded else HTTPStatus.ACCEPTED, media_type=JSON)
+async def _said(request: Request, caller: Caller, answered: Answered, done: HTTPStatus = HTTPStatus.OK) -> Response:
+    """202: durable, and not recorded yet; or, of an erasure, not done yet.
+
+    A human who takes a step is shown the request: a look. The step stands whether or not that can be noted; if it
+    cannot, nothing more is said than that.
+    """
+    view = answered.view
+    if "asked_for" in view:
+        try:
+            await request.state.looks.note(caller, request, look="request", subject=_subject(view))
+        except LookNotRecorded:
+            view = {name: view[name] for name in ("request", "state")}
+    return Response(orjson.dumps(view), done if answered.recorded else HTTPStatus.ACCEPTED, media_type=JSON)
 
 
 @requests.post("/v1/requests", status_code=201, openapi_extra=_body(LetterBody))
 async def take(request: Request, caller: Acting) -> Response:
     """Enter a request that came by letter, mail, telephone: 201 recorded, 202 on its way."""
     answered = await request.state.requests.take_letter(caller, await read_model(request, LetterBody))
-    return _said(answered, HTTPStatus.CREATED)
+    return await _said(request, caller, answered, HTTPStatus.CREATED)
 
 
 @requests.get("/v1/requests")
@@ -139,19 +150,22 @@ async def extend(request: Request, number: Number, caller: Acting) -> Response:
 @requests.post("/v1/requests/{request}/answer", openapi_extra=_body(AnswerBody))
 async def answer(request: Request, number: Number, caller: Acting) -> Response:
     """Do what was asked for, and say so: 200 answered; 202 asked for and not done yet, the request is still open."""
-    return _said(await request.state.answering.answer(caller, number, await read_model(request, AnswerBody)))
+    answered = await request.state.answering.answer(caller, number, await read_model(request, AnswerBody))
+    return await _said(request, caller, answered)
 
 
 @requests.post("/v1/requests/{request}/lift", openapi_extra=_body(LiftBody))
 async def lift(request: Request, number: Number, caller: Acting) -> Response:
     """End the restriction that a request was answered with; the person was told before."""
-    return _said(await request.state.answering.lift(caller, number, await read_model(request, LiftBody)))
+    answered = await request.state.answering.lift(caller, number, await read_model(request, LiftBody))
+    return await _said(request, caller, answered)
 
 
 @requests.post("/v1/requests/{request}/refuse", openapi_extra=_body(RefuseBody))
 async def refuse(request: Request, number: Number, caller: Acting) -> Response:
     """Refuse, with the ground; the answer names the authority and the remedy that the person must be told of."""
-    return _said(await request.state.requests.refuse(caller, number, await read_model(request, RefuseBody)))
+    answered = await request.state.requests.refuse(caller, number, await read_model(request, RefuseBody))
+    return await _said(request, caller, answered)
 
 
 @requests.post("/v1/requests/{request}/withdraw", openapi_extra=_body(WithdrawBody))
@@ -172,9 +186,8 @@ async def told(request: Request, number: Number, caller: Acting) -> Response:
 @mine.post("/requests", status_code=201, openapi_extra=_body(MineBody))
 async def take_mine(request: Request, myself: Me) -> Response:
     """A visitor's own request; the capability shows whose it is, so nobody asks for more."""
-    return _said(
-        await request.state.requests.take_mine(myself, await read_model(request, MineBody)), HTTPStatus.CREATED
-    )
+    answered = await request.state.requests.take_mine(myself, await read_model(request, MineBody))
+    return await _said(request, myself.caller, answered, HTTPStatus.CREATED)
 
 
 @mine.get("/requests")
@@ -192,7 +205,7 @@ async def _step(
     context: Mapping[str, Any] | None = None,
 ) -> Response:
     service: Requests = request.state.requests
-    return _said(await service.step(caller, number, event_type, rule, context))
+    return await _said(request, caller, await service.step(caller, number, event_type, rule, context))
 
 
 def _subject(view: Mapping[str, Any]) -> UUID | None:

@@ -14,6 +14,7 @@ from schemas.record import format_time
 from schemas.requests import CLOSED
 from schemas.rights_errors import RequestStepNotPossible
 from services.deadlines import Counting, due_on, ends_at, law_ends
+from services.query.grants.scope import REPORTER
 from services.query.requests.bodies import (
     ExtendBody,
     IdentityBody,
@@ -62,6 +63,12 @@ class Standing:
         return None if self.row["subject"] is None else UUID(int=self.row["subject"].int)
 
     @property
+    def is_erased(self) -> bool:
+        """Whether this request was answered by an erasure, whose docket waits until the person was told."""
+        row = self.row
+        return row["docket"] is not None and row["asked_for"] == "erasure" and row["state"] == "answered"
+
+    @property
     def due_on(self) -> date:
         """While the clock stands still: the day it would be if the person answered today."""
         return self._due(self._paused_by(self.today)) if self.row["paused_on"] is not None else self.row["due_on"]
@@ -82,11 +89,11 @@ class Standing:
         return due_on(self.row["received_on"], self.counting, is_extended=extended, paused_days=paused_days)
 
     def members(self, **said: Any) -> dict[str, Any]:
-        """The `request` of the next step; of somebody who was erased with the number of the erasure, and no more."""
+        """The `request` of the next step; of somebody who was erased with the number of the docket, and no more."""
         docket = self.row["docket"]
         step: dict[str, Any] = {"request": str(self.request), "nth": self.row["steps"]}
         if docket is not None:
-            step["erasure"] = docket
+            step["docket"] = docket
         for name, value in said.items():
             if value is not None:
                 step[name] = value.isoformat() if isinstance(value, date) else value
@@ -147,7 +154,11 @@ class Standing:
         on = body.on or self.today
         self._allow(self.row["state"] in CLOSED or self.row["is_extended"])
         self._allow(self.row["received_on"] <= on <= self.today)
-        return self.members(channel=body.channel, on=on)
+        step = self.members(channel=body.channel, on=on)
+        if not self.is_erased:
+            # The docket waits for whoever asked for the erasure, and for its answer.
+            step.pop("docket", None)
+        return step
 
     def _resumed(self, on: date | None, **said: Any) -> dict[str, Any]:
         day = on or self.today
@@ -172,13 +183,16 @@ class Standing:
             "due_on": self.due_on.isoformat(),
             "overdue": self.is_overdue,
             "extended": row["is_extended"],
+            "about": row["about"],
             "known": row["is_known"],
             "paused_days": self._paused_by(self.today),
         }
+        if row["about"] is None:
+            del shown["about"]
         if self.subject is not None:
             shown["subject"] = str(self.subject)
         if row["docket"] is not None:
-            shown["erasure"] = row["docket"]
+            shown["docket"] = row["docket"]
         if row["paused_on"] is not None:
             shown["paused_on"] = row["paused_on"].isoformat()
         if row["closed_at"] is not None:
@@ -192,6 +206,13 @@ def said_of(what: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(said, dict):
         return {}
     return {name: value for name, value in said.items() if name not in {"request", "nth"}}
+
+
+def reply_to_in(step: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Where the answer goes, as the step says that a request came in with; a report has an address alone."""
+    stated: Mapping[str, Any] | None = step.get("reply_to")
+    reported = step.get("ext", {}).get(REPORTER)
+    return {"address": reported} if stated is None and reported is not None else stated
 
 
 def now_utc() -> datetime:

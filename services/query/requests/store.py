@@ -29,6 +29,10 @@ class RequestStore:
     async def requests_of(self, subjects: Collection[UUID]) -> list[Row]:
         return await self._connection.fetch(_QUERIES["requests_of"], self.controller, list(subjects))
 
+    async def holds_on(self, subjects: Collection[UUID]) -> list[Row]:
+        """hold, ground, expires_at, is_confidential of holds that stand on any of them or on everybody."""
+        return await self._connection.fetch(_QUERIES["holds_on"], self.controller, list(subjects))
+
     async def steps(self, request: UUID) -> list[Row]:
         """nth, event, type, at, due_on, log, index."""
         return await self._connection.fetch(_QUERIES["steps"], self.controller, request)

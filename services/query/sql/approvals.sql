@@ -43,6 +43,20 @@ WHERE controller = $1 AND approval = $2 AND done_at IS NULL;
 -- What was approved has been done.
 UPDATE approvals SET done_at = now() WHERE controller = $1 AND approval = $2;
 
+-- is_one_holder --
+-- Whether two names are of one holder: the same, keys of which one took the other's place, somebody invited again.
+WITH RECURSIVE own AS (
+    SELECT access_key, replaces FROM access_keys WHERE controller = $1 AND access_key = $2
+    UNION
+    SELECT k.access_key, k.replaces
+    FROM own JOIN access_keys k ON k.access_key = own.replaces OR k.replaces = own.access_key
+    WHERE k.controller = $1
+)
+SELECT $2 = $3 OR EXISTS (SELECT FROM own WHERE access_key = $3) OR EXISTS (
+    SELECT FROM people a
+    JOIN people b ON b.controller = a.controller AND b.issuer = a.issuer AND b.subject_sha256 = a.subject_sha256
+    WHERE a.controller = $1 AND 'person:' || a.person = $2 AND 'person:' || b.person = $3);
+
 -- one_at_a_time --
 -- Whoever counts asks of a controller waits for whoever does it now; until the transaction ends.
 SELECT pg_advisory_xact_lock($2, $1);

@@ -2,13 +2,13 @@
 
 -- request --
 -- Where a request stands, and a site of it whose log takes records.
-SELECT r.request, r.asked_for, r.state, r.subject, r.docket, r.site, r.received_on, r.received_at, r.due_on, r.is_extended,
+SELECT r.request, r.asked_for, r.about, r.state, r.subject, r.docket, r.site, r.received_on, r.received_at, r.due_on, r.is_extended,
     r.is_known, r.paused_on, r.paused_days, r.closed_at, r.steps
 FROM requests r WHERE r.controller = $1 AND r.request = $2;
 
 -- requests --
 -- Requests, those that are due first in front: $2 open ones, closed ones or (NULL) all.
-SELECT r.request, r.asked_for, r.state, r.subject, r.docket, r.site, r.received_on, r.received_at, r.due_on, r.is_extended,
+SELECT r.request, r.asked_for, r.about, r.state, r.subject, r.docket, r.site, r.received_on, r.received_at, r.due_on, r.is_extended,
     r.is_known, r.paused_on, r.paused_days, r.closed_at, r.steps
 FROM requests r
 WHERE r.controller = $1 AND ($2::boolean IS NULL OR (r.closed_at IS NULL) = $2)
@@ -17,9 +17,15 @@ ORDER BY r.closed_at DESC NULLS FIRST, r.due_on, r.request LIMIT $4;
 
 -- requests_of --
 -- Requests of some subjects.
-SELECT r.request, r.asked_for, r.state, r.subject, r.docket, r.site, r.received_on, r.received_at, r.due_on, r.is_extended,
+SELECT r.request, r.asked_for, r.about, r.state, r.subject, r.docket, r.site, r.received_on, r.received_at, r.due_on, r.is_extended,
     r.is_known, r.paused_on, r.paused_days, r.closed_at, r.steps
 FROM requests r WHERE r.controller = $1 AND r.subject = ANY ($2::uuid[]) ORDER BY r.received_at, r.request;
+
+-- holds_on --
+-- Holds that stand on some subjects, or on everybody.
+SELECT hold, ground, expires_at, is_confidential FROM holds
+WHERE controller = $1 AND (subject IS NULL OR subject = ANY ($2::uuid[])) AND released_at IS NULL AND expires_at > now()
+ORDER BY expires_at DESC, hold;
 
 -- steps --
 -- The steps of a request, in their order.

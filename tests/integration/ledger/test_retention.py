@@ -208,17 +208,19 @@ async def test_downstream_systems_are_told_once_and_still_find_the_person(retain
         deployment.controller,
     )
     await retaining.state("tell", then="trigger-erase", begins="withdrawn", after="P0D", purposes=["news"])
+    await retaining.state("blur", then="trigger-anonymise", begins="withdrawn", after="P0D", purposes=["chat"])
     await retaining.state("clear", then="clear-part", begins="withdrawn", after="P0D", purposes=["news"])
-    retaining.happens(0, "ada", decided("news", "granted"))
-    retaining.happens(1, "ada", decided("news", "denied"), type="consent.withdrawn")
-    assert (await retaining.run(LATER))["told"] == {"tell": 1}
+    for purpose in ("news", "chat"):
+        retaining.happens(0, "ada", decided(purpose, "granted"))
+        retaining.happens(1, "ada", decided(purpose, "denied"), type="consent.withdrawn")
+    assert (await retaining.run(LATER))["told"] == {"tell": 1, "blur": 1}
     counts = await retaining.run(LATER)
     assert (counts["told"].get("tell", 0), counts["parts"]) == (0, {})
-    (row,) = await deployment.fetch("SELECT system, action, purpose FROM triggers")
-    assert tuple(row) == ("crm", "erase", "news")
+    rows = await deployment.fetch("SELECT system, action, purpose FROM triggers ORDER BY action")
+    assert [tuple(row) for row in rows] == [("crm", "anonymise", "chat"), ("crm", "erase", "news")]
     await deployment.fetch("UPDATE triggers SET answered_at = now(), outcome = 'done'")
     assert (await retaining.run(LATER))["parts"] == {"clear": {"who": 2, "what": 2, "context": 2}}
-    assert await retaining.stands() == {}
+    assert await retaining.stands() == {"chat": "denied"}
     await retaining.fits()
 
 

@@ -373,26 +373,31 @@ async def test_an_erasure_outlives_its_person(office: Office) -> None:
     await office.step(request, "answer", 422)
     answered = await office.step(request, "answer", ground="17(1)(b)")
     assert (answered["state"], "subject" in answered) == ("answered", False)
-    number = answered["erasure"]
+    number = answered["docket"]
     assert [step["type"] for step in answered["steps"]] == ["request.received", "request.answered"]
     # What came in is gone, but that it came is not.
     assert "note" not in answered["steps"][0]
-    assert answered["steps"][1] | {"erasure": number, "outcome": "done"} == answered["steps"][1]
+    assert answered["steps"][1] | {"docket": number, "outcome": "done"} == answered["steps"][1]
+    erasure = await office.ask("GET", f"/v1/erasures/{answered['steps'][1]['erasure']}")
+    assert (erasure["number"], erasure["docket"]["state"]) == (number, "open")
     told = await office.step(request, "told", channel="post")
-    assert told["steps"][-1]["erasure"] == number
+    assert told["steps"][-1]["docket"] == number
     rows = await office.deployment.fetch("SELECT subject, ground FROM erasures WHERE number = $1", number)
     assert [(str(row["subject"]), row["ground"]) for row in rows] == [(subject, "17(1)(b)")]
     assert await office.deployment.fetch("SELECT FROM payloads WHERE subject = $1", UUID(subject)) == []
 
 
 async def test_an_erasure_of_one_who_was_found_by_a_receipt(office: Office) -> None:
-    """The request's own record names nobody, so nothing but the answer leads from it to the erasure."""
+    """The request's own record names nobody, so nothing but the ask leads from it to the erasure."""
     cookie = {"type": "cookie", "value": f"v-{fresh_uuid()}"}
     receipt = await office.post(cookie)
     number = await office.post(None, type="request.received", request={"right": "erasure", "receipt": receipt})
     answered = await office.step({"request": number}, "answer", ground="17(1)(b)")
     assert (answered["state"], answered["steps"][-1]["outcome"]) == ("answered", "done")
-    assert answered["steps"][-1]["erasure"] > 0
+    assert answered["steps"][-1]["docket"] == answered["docket"] > 0
+    told = await office.step({"request": number}, "told", channel="page")
+    rows = await office.deployment.fetch("SELECT told_at FROM dockets WHERE docket = $1", told["docket"])
+    assert rows[0]["told_at"] is not None
 
 
 async def test_an_erasure_that_is_held_leaves_the_request_open(office: Office) -> None:

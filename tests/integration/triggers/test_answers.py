@@ -175,7 +175,9 @@ async def test_only_a_well_signed_and_well_formed_answer_of_its_own_system_count
     unsigned = await house.client.post(f"/v1/triggers/{trigger}/answer", json=done)
     strange = await post_signed(house.client, other["secret"], trigger, done)
     nowhere = await post_signed(house.client, mine["secret"], str(uuid4()), done)
-    for refused in (unsigned, strange, nowhere):
+    # One that was made for another trigger of the same system.
+    moved = await post_signed(house.client, mine["secret"], str(uuid4()), done, path=f"/v1/triggers/{trigger}/answer")
+    for refused in (unsigned, strange, nowhere, moved):
         assert (refused.status_code, refused.json()["type"]) == (401, "/problems/wrong-key")
     none: tuple[Any, ...] = ({"outcome": "perhaps"}, {"outcome": "refused"}, {"outcome": "done", "more": 1}, [], {})
     for wrong in none:
