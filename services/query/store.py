@@ -34,10 +34,10 @@ class Store:
         """controller, controller_name, role, secret_sha256, expires_at, sites, grant_id; None of a revoked key."""
         return await self._pool.fetchrow(_QUERIES["find_access_key"], access_key)
 
-    async def grant_in_force(self, controller: int, grant: UUID) -> Row | None:
-        """The row of a grant that has begun, has not ended and was not revoked."""
+    async def grant_in_force(self, controller: int, grant: UUID, key: str) -> Row | None:
+        """The row of a grant that has begun, has not ended and was not revoked, as `key` was not (Caller.key)."""
         async with controller_transaction(self._pool, controller) as connection:
-            return await connection.fetchrow(_QUERIES["grant_in_force"], controller, grant)
+            return await connection.fetchrow(_QUERIES["grant_in_force"], controller, grant, key)
 
     async def server_key(self, name: str) -> Row | None:
         """site_name, secret_sha256 of a server key that is not revoked."""

@@ -85,8 +85,17 @@ SET objected_at = greatest(suppressed_objections.objected_at, excluded.objected_
 DELETE FROM suppressed_objections WHERE expires_at <= $1;
 
 -- forget_holds --
--- What is left of holds and restrictions of a subject that is erased: none of them stands any more.
+-- What is left of holds and restrictions of a subject that is erased: none of them stands any more. Nor do the words that
+-- two people released one with; what somebody works on at this moment is passed over, for they wait for the ledger.
 WITH restricted AS (
     DELETE FROM restrictions WHERE controller = $1 AND subject = $2
+), released AS (
+    SELECT controller, approval FROM approvals
+    WHERE controller = $1 AND act = 'release-hold' AND target IN (
+        SELECT convert_to('{"hold":"' || hold || '"}', 'UTF8') FROM holds WHERE controller = $1 AND subject = $2)
+    FOR UPDATE SKIP LOCKED
+), words AS (
+    UPDATE approvals a SET reason = '', decided_because = NULL FROM released r
+    WHERE a.controller = r.controller AND a.approval = r.approval
 )
 DELETE FROM holds WHERE controller = $1 AND subject = $2;

@@ -168,6 +168,9 @@ class Exports:
         row = await self.store.export(caller.controller, UUID(claims["export"]))
         if row is None or row["state"] != "done" or row["expires_at"] <= datetime.now(UTC):
             raise LinkNotValid
+        if not await self.store.is_there(caller.controller, caller.key):
+            # Whoever was sent away keeps the links that they made.
+            raise LinkNotValid
         files = [file for file in describe(row)["files"] if claims["files"] is None or file["name"] in claims["files"]]
         return Opened(row, files, datetime.fromtimestamp(claims["exp"], UTC), caller)
 

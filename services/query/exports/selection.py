@@ -13,6 +13,7 @@ import orjson
 from schemas.events import parse_time
 from schemas.exports import ExportBody, OfCase, OfPeriod, OfSubjects
 from schemas.exports import Row as Exported
+from schemas.holds import hides_from_subject
 from schemas.record import PART_NAMES, PartName, format_time
 from services.keys import ControllerKeys
 from services.query.payloads import disclose, open_stored, subject_cipher
@@ -33,6 +34,8 @@ class Scope:
     since: str | None
     until: str | None
     parts: tuple[PartName, ...]
+    # The grant that a case's export is for: what another authority ordered in confidence is not that case's.
+    case: str | None = None
 
     def json(self) -> dict[str, Any]:
         """As it stands in progress and manifest, without what is not limited."""
@@ -43,6 +46,7 @@ class Scope:
             "from": self.since,
             "until": self.until,
             "parts": list(self.parts),
+            "case": self.case,
         }
         return {name: value for name, value in members.items() if value is not None}
 
@@ -56,10 +60,13 @@ class Scope:
             since=members.get("from"),
             until=members.get("until"),
             parts=tuple(name for name in PART_NAMES if name in members["parts"]),
+            case=members.get("case"),
         )
 
     def holds(self, what: Mapping[str, Any]) -> bool:
         """Whether a record with this `what` counts."""
+        if self.case is not None and hides_from_subject(what) and what["hold"].get("grant") != self.case:
+            return False
         received = what.get("received_at", BEGINNING)
         return (
             (self.since is None or received >= self.since)
@@ -91,6 +98,7 @@ def scope_of(body: ExportBody, grant: Row | None) -> Scope:
         since=None if since is None else format_time(since),
         until=None if until is None else format_time(until),
         parts=tuple(name for name in PART_NAMES if name in body.parts),
+        case=str(body.of.case) if isinstance(body.of, OfCase) else None,
     )
 
 

@@ -42,6 +42,11 @@ class ExportStore:
     async def export(self, controller: int, export: UUID) -> Row | None:
         return await self._row("export", controller, export)
 
+    async def is_there(self, controller: int, name: str) -> bool:
+        """Whether nobody has ended the key or removed the person of this name (Caller.key)."""
+        row = await self._row("is_there", controller, name)
+        return row is not None and bool(row[0])
+
     async def page(self, controller: int, before: tuple[datetime | None, UUID | None], most: int) -> list[Row]:
         return await self._rows("exports_page", controller, *before, most)
 

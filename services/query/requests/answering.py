@@ -143,5 +143,8 @@ def _check(standing: Standing, body: AnswerBody) -> None:
         if body.purposes is not None and any(one.legal_basis == "consent" for one in body.purposes):
             # Consent is withdrawn, not objected to.
             raise InvalidParameter("/purposes")
+    if right == "erasure" and body.said is not None:
+        # It would be recorded after the erasure, where no other finds it.
+        raise InvalidParameter("/said")
     if right == "rectification" and body.said is None:
         raise InvalidParameter("/said")

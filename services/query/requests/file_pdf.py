@@ -15,6 +15,7 @@ _HEADINGS: Final = {
     "age": "Your age",
     "restrictions": "Restricted processing",
     "holds": "Kept by law",
+    "recipients": "Other systems that get data",
     "told_to": "Other systems that were told",
     "account": "Your account",
     "retention": "How long it is kept",

@@ -135,6 +135,7 @@ async def _kept(connection: PooledConnection, controller: int, people: Sequence[
         "age": await rows("ages_of"),
         "restrictions": await rows("restrictions_of"),
         "holds": await rows("holds_of"),
+        "recipients": [_plain(row) for row in await connection.fetch(_QUERIES["recipients"], controller)],
         "told_to": await rows("triggers_of"),
         "account": await rows("account_of"),
         "erasures_asked_for": await rows("erasures_asked_of"),

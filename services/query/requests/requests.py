@@ -32,6 +32,8 @@ from services.query.terms.stating import terms_at
 
 # A letter that was found later than this is a slip of the pen.
 OLDEST: Final = timedelta(days=3653)
+# Whoever opens a page gets a capability: nobody's clocks are started by hundreds with one.
+OPEN_MAX: Final = 20
 # How long a caller waits until the step is recorded.
 WAIT_S: Final = 5
 _NOBODY: Final = UUID(int=0)
@@ -92,7 +94,10 @@ class Requests:
         )
 
     async def take_mine(self, me: Myself, body: MineBody) -> Answered:
-        """A visitor's own request: the capability has shown who asks. Raises StreamAway."""
+        """A visitor's own request: the capability has shown who asks.
+
+        Raises StreamAway, and RequestStepNotPossible while OPEN_MAX others of theirs wait for an answer.
+        """
         caller = me.caller
         async with controller_transaction(self.pool, caller.controller) as connection:
             counting = Counting.by(await terms_at(connection, caller.controller, now_utc()))
@@ -101,6 +106,9 @@ class Requests:
         except NotFound:
             subject = _NOBODY
         async with controller_transaction(self.pool, caller.controller) as connection:
+            rows = await RequestStore(connection, caller.controller).requests_of([subject])
+            if sum(row["closed_at"] is None for row in rows) >= OPEN_MAX:
+                raise RequestStepNotPossible
             place = _place(await ErasureStore(connection, caller.controller).site_of_subject(subject))
         today = counting.day_of(now_utc())
         said = {"right": body.asked_for, "channel": "form", "received_on": today.isoformat()}

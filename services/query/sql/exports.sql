@@ -13,6 +13,11 @@ VALUES ($1, $2, $3, $4, 'waiting', $5, $6);
 -- One job.
 SELECT * FROM exports WHERE controller = $1 AND export = $2;
 
+-- is_there --
+-- Whether a key or a person was not revoked or removed; a key that only ran out was its holder's own.
+SELECT EXISTS (SELECT FROM access_keys WHERE controller = $1 AND access_key = $2 AND revoked_at IS NULL)
+    OR EXISTS (SELECT FROM people WHERE controller = $1 AND 'person:' || person = $2 AND removed_at IS NULL);
+
 -- exports_page --
 -- The jobs of a controller, the newest first, before the one given.
 SELECT * FROM exports

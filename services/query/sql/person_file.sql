@@ -23,9 +23,14 @@ ORDER BY since, purpose;
 SELECT ground, placed_at, expires_at, released_at FROM holds
 WHERE controller = $1 AND subject = ANY ($2::uuid[]) AND NOT is_confidential ORDER BY placed_at, hold;
 
+-- recipients --
+-- Other systems that data of the controller's people go to (Art. 15(1)(c)), with the services whose data each holds; none
+-- named is of all.
+SELECT system, services, tells FROM downstreams WHERE controller = $1 AND removed_at IS NULL ORDER BY system;
+
 -- triggers_of --
 -- Which other systems were told what, and what they answered (Art. 19).
-SELECT system, action, purpose, made_at, answered_at, outcome FROM triggers
+SELECT system, action, purpose, made_at, answered_at, outcome, reason FROM triggers
 WHERE controller = $1 AND subject = ANY ($2::uuid[]) ORDER BY made_at, trigger;
 
 -- account_of --

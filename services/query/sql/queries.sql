@@ -6,10 +6,11 @@
 SELECT controller, controller_name, role, secret_sha256, expires_at, sites, grant_id FROM find_access_key($1);
 
 -- grant_in_force --
--- What a regulator may look at; no row before it begins, after its end, or once it was revoked.
+-- What a regulator may look at; no row before it begins, after its end, or once it or the key ($3) was revoked.
 SELECT grant_id, case_reference, subjects, purposes, records_from, records_until, confidential_until
 FROM grants
-WHERE controller = $1 AND grant_id = $2 AND revoked_at IS NULL AND begins_at <= now() AND ends_at > now();
+WHERE controller = $1 AND grant_id = $2 AND revoked_at IS NULL AND begins_at <= now() AND ends_at > now()
+    AND NOT EXISTS (SELECT FROM access_keys k WHERE k.controller = $1 AND k.access_key = $3 AND k.revoked_at IS NOT NULL);
 
 -- find_site_key --
 -- The server key with which a site has signed who a visitor is.

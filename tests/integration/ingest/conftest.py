@@ -65,8 +65,12 @@ class Shop:
 
     async def create(self) -> None:
         """Rows as the operator's commands would make them."""
+        await self.deployment.create()
+        await self.open()
+
+    async def open(self) -> None:
+        """What ingest needs besides, of a deployment that is there."""
         deployment = self.deployment
-        await deployment.create()
         make_secret(deployment.keys / "ingest" / "notices.key")
         connection = await deployment.connect()
         try:

@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -17,7 +18,9 @@ from schemas.event_types import entry_class
 from schemas.record import Parts, format_time
 from services.capabilities import Capabilities
 from services.keys import read_secret
+from services.query.requests.requests import OPEN_MAX
 from services.stream.waiting import Waiting
+from tests.integration.query.conftest import serving, settings_of
 from tests.integration.query.roles import NOWHERE, posted
 from tests.integration.query.test_access import by_session, in_process
 from tests.support.deployment import BASE_TIME
@@ -312,3 +315,66 @@ async def test_a_step_of_a_request_that_shows_the_request_is_a_look_at_it(
 
 async def nowhere(_self: object, _caller: object) -> None:
     raise LookNotRecorded(retry_after_s=1)
+
+
+# --- what is over ---
+
+
+async def test_a_regulators_key_that_was_replaced_opens_nothing_in_any_process(
+    world: World, client: httpx2.AsyncClient, shop: Controller
+) -> None:
+    """Another process than the one that replaced it keeps keys for a minute; a regulator's it asks about each time."""
+    old = await shop.access_key("auditor")
+    assert (await send(client, old, "GET", "/v1/grants/own")).status_code == 200
+    await world.execute("UPDATE access_keys SET revoked_at = now() WHERE access_key = $1", old.rpartition("_")[0])
+    assert (await send(client, old, "GET", "/v1/grants/own")).status_code == 401
+
+
+async def test_the_links_of_who_left_open_nothing(world: World, shop: Controller, tmp_path: Path) -> None:
+    """Somebody who was dismissed keeps the links that they made for themselves."""
+    gone, stays, person = uuid4(), uuid4(), uuid4()
+    for nth, one in enumerate((gone, stays)):
+        await world.execute(
+            "INSERT INTO people (controller, person, name, role, removed_at) VALUES ($1, $2, 'Ada', 'dpo', $3)",
+            shop.controller,
+            one,
+            None if nth else BASE_TIME,
+        )
+    key = (await shop.access_key("dpo")).rpartition("_")[0]
+    revoked = (await shop.access_key("dpo", revoked_at=BASE_TIME)).rpartition("_")[0]
+    expired = (await shop.access_key("dpo", expires_at=BASE_TIME)).rpartition("_")[0]
+    export = uuid4()
+    await world.execute(
+        "INSERT INTO exports (controller, export, content, asked_by, state, expires_at)"
+        " VALUES ($1, $2, '{}', 'ak_x', 'done', now() + interval '1 day')",
+        shop.controller,
+        export,
+    )
+    sealing = Capabilities(read_secret(world.directory / "capabilities.key"))
+    found = {}
+    settings = settings_of(world, export_dir=tmp_path / "exports")
+    async with serving(settings) as address, httpx2.AsyncClient(base_url=address) as client:
+        for by in (f"person:{gone}", f"person:{person}", revoked, f"person:{stays}", key, expired):
+            claims = {"controller": shop.controller, "name": shop.name, "export": str(export), "by": by}
+            token = sealing.seal("export", {**claims, "files": None, "exp": 2**33})
+            found[by] = (await client.get(f"/v1/exports/download/{token}")).status_code
+    assert list(found.values()) == [404, 404, 404, 200, 200, 200]
+
+
+async def test_a_visitor_cannot_bury_the_office_under_requests(world: World, shop: Controller) -> None:
+    person = await shop.person("cookie", "v-eve")
+    for nth in range(OPEN_MAX):
+        await shop.world.execute(
+            "INSERT INTO requests (controller, request, asked_for, state, subject, site, received_on, received_at, due_on,"
+            " steps) VALUES ($1, $2, 'access', 'received', $3, $4, now(), now(), now() + interval '30 days', 1)",
+            shop.controller,
+            UUID(int=nth),
+            person.subject,
+            shop.site_name,
+        )
+    claims = {"site": shop.site_name, "type": "cookie", "value": "v-eve", "exp": 2**33}
+    token = Capabilities(read_secret(world.directory / "capabilities.key")).seal("visitor", claims)
+    async with in_process(world) as client:
+        answer = await send(client, token, "POST", "/v1/me/requests", {"asked_for": "access"})
+    assert (answer.status_code, answer.json()["type"]) == (409, "/problems/request-step-not-possible")
+    assert await world.messages() == []

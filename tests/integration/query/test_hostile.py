@@ -18,8 +18,8 @@ from tests.support.rows import Controller, World
 
 pytestmark = pytest.mark.integration
 
-import os
-ROUNDS: Final = int(os.environ.get('FR','12'))
+ROUNDS: Final = 6
+SEED: Final = 1
 TEXTS: Final = (
     "", "x", "\x00", "a\x00b", "\ud800", "é", "\u202e", "'; DROP TABLE people; --", "../../etc/passwd", "%", "{}",
     "0", "-1", "1e999", "9" * 400, "NaN", "true", "null", "x" * 300, "=1+1", "\r\nx: y",
@@ -105,7 +105,7 @@ DURATIONS: Final = ("P1D", "P99Y999M999W9999D", "P7D", "P9999D", "P31D")
 
 def asked(
     route: str, described: dict[str, Any], ids: Ids, chance: random.Random
-) -> Iterator[tuple[dict[str, Any], dict[str, str]]]:
+) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
     """Requests of a route: the arguments, and headers."""
     operation = described[route.split()[1]][route.split()[0].lower()]
     parameters = operation.get("parameters", [])
@@ -120,9 +120,7 @@ def asked(
                 path = path.replace("{" + name + "}", escaped(str(value)))
             elif parameter["in"] == "query" and (parameter.get("required") or chance.randrange(3) == 0):
                 value = encode_cursor((2**31 - 1, 2**62)) if name == "cursor" and chance.randrange(2) else None
-                request["params"] = {
-                    **request["params"], name: words(value or fitting(schema, schema, chance))
-                }
+                request["params"] = {**request["params"], name: words(value or fitting(schema, schema, chance))}
         request["url"] = path.format_map(ids)
         request.pop("json", None)
         for media_type, content in body.items():
@@ -149,7 +147,11 @@ HEADERS: Final = (
 
 
 def escaped(text: str) -> str:
-    return "".join(c if c.isascii() and c.isalnum() or c in "._~-" else f"%{b:02X}" for c in text for b in c.encode(errors="replace"))
+    return "".join(
+        c if c.isascii() and c.isalnum() or c in "._~-" else f"%{b:02X}"
+        for c in text
+        for b in c.encode(errors="replace")
+    )
 
 
 async def test_nothing_that_is_posted_makes_the_service_fail(
@@ -162,30 +164,24 @@ async def test_nothing_that_is_posted_makes_the_service_fail(
     monkeypatch.setattr(Waiting, "settle", at_once)
     ids = ids_of(shop, *await posted(shop))
     keys = {role: await shop.access_key(role) for role in ("site", "privacy", "dpo", "auditor", "admin")}
-    failed: list[Any] = []
-    import collections
-    seen: Any = collections.defaultdict(collections.Counter)
+    failed: list[tuple[str, str, dict[str, Any], dict[str, Any]]] = []
     async with in_process(world) as client:
         described = (await client.get("/openapi.json")).json()["paths"]
         cap = Capabilities(read_secret(world.directory / "capabilities.key")).seal(
             "visitor", {"site": shop.site_name, "type": "email", "value": EMAIL, "exp": 2**40}
         )
-        more: Any = {**MATRIX, **dict.fromkeys(sorted(VISITORS | SYSTEMS), frozenset({"subject"}))}
+        routes: dict[str, frozenset[str] | None] = {
+            **MATRIX,
+            **dict.fromkeys(sorted(VISITORS | SYSTEMS), frozenset({"subject"})),
+        }
         keys["subject"] = cap
-        for nth, (route, roles) in enumerate(more.items()):
+        for nth, (route, roles) in enumerate(routes.items()):
             chance = random.Random(SEED + nth)
             for request, headers in asked(route, described, ids, chance):
                 role = chance.choice(sorted(roles or {"dpo"}))
                 if not (roles is None and chance.randrange(2)):
                     headers["authorization"] = f"Bearer {keys[role]}"
                 response = await client.request(**request, headers=headers)
-                seen[route][response.status_code] += 1
                 if response.status_code == 500:
                     failed.append((route, role, request, headers))
-    for r, c in seen.items():
-        print(r, dict(c))
     assert failed == []
-
-
-import os
-SEED = int(os.environ.get('FZ','1'))

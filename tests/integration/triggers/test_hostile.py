@@ -113,7 +113,9 @@ async def test_systems_that_hang_delay_themselves_alone(
             await running.deliveries.work()
             await asyncio.sleep(0)
             await until(lambda: _posted(running), what="the systems hang")
-            await deployment.fetch("UPDATE deliveries SET next_at = next_at - interval '1 hour' WHERE system = 'zz-good'")
+            await deployment.fetch(
+                "UPDATE deliveries SET next_at = next_at - interval '1 hour' WHERE system = 'zz-good'"
+            )
             await running.deliveries.work()
 
             async def told() -> bool:

@@ -5,9 +5,7 @@ that are told when it is over; a withdrawal, after its grace, to those that hold
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any, NamedTuple
-from uuid import UUID
 
 import httpx2
 import orjson
@@ -15,17 +13,16 @@ import pytest
 
 from schemas.archive import read_archive
 from schemas.bundle_check import Pins, verify_archive
-from schemas.record import format_time
+from schemas.record import format_time, read_entry
 from services.ledger.rebuild import rebuild
 from services.postgres import controller_transaction, create_pool
 from services.query.auth import Caller
 from services.query.downstreams.store import DownstreamStore
 from services.query.erasure.dockets import docket_content
-from tests.integration.ingest.conftest import SITE, Shop
+from tests.integration.ingest.conftest import Shop, event_now
 from tests.integration.query.conftest import serving
 from tests.integration.triggers.conftest import Engine
 from tests.integration.triggers.test_answers import webhook
-from tests.support.databases import Database
 from tests.support.deployment import Deployment, consent_event, fresh_uuid
 from tests.support.downstream import keys_of, opened, query_settings
 from tests.support.many_erasures import post_signed
@@ -193,6 +190,11 @@ async def test_a_restriction_is_told_and_when_it_is_over_and_a_rebuild_tells_nob
     assert opened(message["data"]["sealed"]) == {"identifiers": [eve]}
     assert receiver.received("later") == []
     file = await house.call("privacy", "GET", f"/v1/requests/{await house.letter('access', identifier=eve)}/file")
+    assert [(one["system"], one["services"]) for one in file["recipients"]] == [
+        ("crm", []),
+        ("newer", []),
+        ("other", ["chaport"]),
+    ]
     assert [(one["system"], one["action"], one["outcome"]) for one in file["told_to"]] == [
         ("crm", "restrict", "done"),
         ("crm", "restrict", "done"),
@@ -248,3 +250,81 @@ async def test_who_is_held_and_restricted_objects_and_takes_back_all_the_same(ho
     assert said["statistics"] == ("objected", False)
     status = await house.call("privacy", "GET", f"/v1/subjects/{subject}/status?purpose=chat-history")
     assert {"withdrawn", "restricted"} <= set(status["reasons"])
+
+
+async def test_a_withdrawal_reaches_the_systems_once_its_grace_is_over_and_a_new_grant_cancels_it(
+    deployment: Deployment, receiver: Receiver, engine: MakeEngine
+) -> None:
+    """From the event that a site posts to the answer in the log, by a rule of 90 days and a clock that is moved."""
+    shop = Shop(deployment)
+    await shop.open()
+    retaining = Retaining(deployment)
+    await retaining.stop_ledgers()
+    admin = {"authorization": f"Bearer {await deployment.add_access_key('admin')}"}
+    gone, back = [{"type": "email", "value": f"{name}@example.com"} for name in ("gone", "back")]
+    stated = rule("erase-subject", "withdrawn", "P90D")
+    async with (
+        shop.running(),
+        serving(query_settings(deployment)) as address,
+        httpx2.AsyncClient(base_url=address, timeout=30) as client,
+        deployment.ledger(),
+    ):
+        await until(lambda: has_keys(deployment), what="the ledger has made its keys and opened its logs")
+        crm = await client.put("/v1/downstreams/crm", json=webhook(receiver, "good"), headers=admin)
+        put = await client.put("/v1/retention/rules/withdrawn", json=stated, headers=admin)
+        assert (crm.status_code, put.status_code) == (201, 201)
+        for known, decisions in ((gone, ["granted", "denied"]), (back, ["granted", "denied", "granted"])):
+            for decision in decisions:
+                await post(shop, known, decision)
+        now = datetime.now(UTC)
+        assert (await retaining.run(now + timedelta(days=89)))["erased"] == {}
+        assert (await retaining.run(now + timedelta(days=91)))["erased"] == {"withdrawn": 1}
+    assert await deployment.subject_of(gone["value"], "email") is None
+    assert await deployment.subject_of(back["value"], "email") is not None
+    async with engine() as running:
+        running.clock.forward(days=91)
+        await running.round()
+    (message,) = [orjson.loads(one["body"])["data"] for one in receiver.received("good")]
+    assert opened(message["sealed"]) == {"identifiers": [gone], "docket": 1}
+    (row,) = await deployment.fetch("SELECT action, outcome, docket FROM triggers")
+    assert tuple(row) == ("erase", "done", 1)
+    # Nobody asked, so nobody has to be told, and the answers close the docket.
+    (docket,) = await deployment.fetch("SELECT sealed, outcome FROM dockets")
+    assert tuple(docket) == (None, "answered")
+    (event,) = await deployment.fetch("SELECT entry FROM records ORDER BY log, index DESC LIMIT 1")
+    assert read_entry(event["entry"])["class"] == "request"
+
+
+async def post(shop: Shop, known: dict[str, str], decision: str) -> None:
+    """What a site's server posts of somebody, recorded."""
+    kind = "consent.given" if decision == "granted" else "consent.withdrawn"
+    event = event_now(1, id=fresh_uuid(), type=kind, time=format_time(datetime.now(UTC)))
+    event["data"]["subject"] = {"identifiers": [known]}
+    event["data"]["decisions"] = [{"purpose": "chat-history", "decision": decision, "legal_basis": "consent"}]
+    answer = await shop.post_server(event, prefer="wait=20")
+    assert answer.status_code == 201, answer.text
+
+
+async def test_what_a_rule_has_told_already_is_waited_for_by_the_erasure_that_comes_after_it(house: House) -> None:
+    await house.call("admin", "PUT", "/v1/downstreams/archive", {"kind": "task", "tells": ["triggers"]}, 201)
+    stated = rule("trigger-anonymise", "withdrawn", "P0D", purposes=["chat-history"])
+    await house.call("admin", "PUT", "/v1/retention/rules/chat", stated, 201)
+    eve = await house.person()
+    withdrawal = await house.letter("withdrawal", identifier=eve)
+    await house.step(withdrawal, "answer")
+    await Retaining(house.deployment).run(datetime.now(UTC) + timedelta(seconds=1))
+    request = await house.letter("erasure", identifier=eve)
+    await house.step(request, "answer", ground="17(1)(b)")
+    tasks = (await house.call("privacy", "GET", "/v1/tasks"))["tasks"]
+    assert {(one["action"], one.get("purpose"), one["docket"]) for one in tasks} == {
+        ("anonymise", "chat-history", 1),
+        ("erase", None, 1),
+    }
+    await house.step(request, "told", channel="email")
+    for task in tasks:
+        (docket,) = await house.deployment.fetch("SELECT told_at, closed_at FROM dockets")
+        assert (docket["told_at"] is None, docket["closed_at"]) == (False, None)
+        assert (await house.call("privacy", "GET", f"/v1/tasks/{task['trigger']}"))["identifiers"] == [eve]
+        await house.call("privacy", "POST", f"/v1/tasks/{task['trigger']}/answer", {"outcome": "done"})
+    (docket,) = await house.deployment.fetch("SELECT outcome FROM dockets")
+    assert docket["outcome"] == "answered"

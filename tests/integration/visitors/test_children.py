@@ -132,6 +132,46 @@ async def test_anybody_reports_a_child_and_decides_nothing(house: House) -> None
     assert await house.standing(child) == (True, [])
     # What was said about her is hers: erased with her, never in the decision.
     assert "eleven" not in str(request)
+    await a_report_is_worked_on(house, child, answer.json()["request"])
+
+
+async def a_report_is_worked_on(house: House, child: dict[str, str], request: str) -> None:
+    """As any request: seen with what was said, answered by an erasure that tells whoever reported it."""
+    key = await house.shop.deployment.add_access_key("privacy")
+    privacy = {"authorization": f"Bearer {key}"}
+    listed = (await house.query.get("/v1/requests", headers=privacy)).json()["requests"]
+    (found,) = [one for one in listed if one["request"] == request]
+    assert (found["about"], found["asked_for"], found["known"], found["state"]) == (
+        "child",
+        "erasure",
+        False,
+        "received",
+    )
+    view = (await house.query.get(f"/v1/requests/{request}", headers=privacy)).json()
+    assert view["steps"][0]["ext"] == {"text": "She is eleven.", "reporter": "a.neighbour@example.net"}
+    # The person's own file and history name nobody who reported them.
+    letter = {"asked_for": "access", "channel": "post", "received_on": view["received_on"], "identifier": child}
+    access = (await house.query.post("/v1/requests", json=letter, headers=privacy)).json()["request"]
+    file = (await house.query.get(f"/v1/requests/{access}/file", headers=privacy)).text
+    assert "She is eleven." in file
+    assert "neighbour" not in file
+    path = f"/v1/requests/{request}/answer"
+    answered = (await house.query.post(path, json={"ground": "17(1)(f)"}, headers=privacy)).json()
+    assert (answered["state"], answered["about"]) == ("answered", "child")
+    assert answered["reply_to"] == {"address": "a.neighbour@example.net"}
+    assert (await house.dpo.lookup(child["type"], child["value"])).status_code == 404
+
+
+async def test_a_child_is_found_by_the_receipt_that_a_report_names(house: House) -> None:
+    child = person()
+    receipt = (await house.act_of_server(child)).json()["id"]
+    request = (await report(house, receipt=receipt)).json()["request"]
+    await house.shop.deployment.drained()
+    privacy = {"authorization": f"Bearer {await house.shop.deployment.add_access_key('privacy')}"}
+    path = f"/v1/requests/{request}/answer"
+    answered = (await house.query.post(path, json={"ground": "17(1)(f)"}, headers=privacy)).json()
+    assert (answered["state"], answered["steps"][-1]["outcome"]) == ("answered", "done")
+    assert (await house.dpo.lookup(child["type"], child["value"])).status_code == 404
 
 
 async def test_a_report_without_a_name_is_recorded_too(house: House) -> None:
