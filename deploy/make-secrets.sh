@@ -44,7 +44,7 @@ if [ ! -e "$directory/logins.sql" ]; then
     # Last: a run that stops before this line starts the logins anew.
     echo "$logins" | keep logins.sql "$postgres_user"
 fi
-for key in root event-ids capabilities epochs query-epochs notices receipts; do
+for key in root event-ids capabilities epochs query-epochs notices receipts links; do
     head -c 32 /dev/urandom | keep "$key.key" "$sayso_user"
 done
 # Kafka takes an id that begins with a dash for an option.

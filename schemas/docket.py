@@ -1,6 +1,6 @@
 """A docket at rest, as the ledger seals it and query opens it: AES-256-GCM under a key of its own, bound to its number.
 
-Content: {"identifiers": [{type, value}], "history": [...], "reply_to"?}, canonical JSON.
+Content: {"identifiers": [{type, value}], "history": [{step, at}, ...], "reply_to"?}, canonical JSON.
 """
 
 from typing import Final

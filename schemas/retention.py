@@ -17,8 +17,8 @@ from schemas.record import PartName
 
 # From when on time is counted: the record came in; its consent was withdrawn; the account was deleted; consent ran out.
 Begins = Literal["received", "withdrawn", "account-deleted", "expired"]
-# clear-part: parts of records. erase-subject: the person, as by an erasure. trigger-erase, trigger-anonymise: downstream
-# systems alone. keep: nothing goes before its time, on the ground of a law.
+# clear-part: parts of records. erase-subject: the person, as by an erasure. trigger-erase and trigger-anonymise:
+# downstream systems alone. keep: nothing goes before its time, on the ground of a law.
 Then = Literal["clear-part", "erase-subject", "trigger-erase", "trigger-anonymise", "keep"]
 # What downstream systems are told to do by a rule; what goes here goes there.
 TELLS: Final[Mapping[Then, Literal["erase", "anonymise"]]] = {

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from schemas.canonical import canonical_json
 from schemas.durations import DurationText
 from schemas.errors import InvalidValue
-from schemas.events import Language, Text
+from schemas.events import Text
 
 HOLIDAYS_MAX: Final = 20
 CLOSED_DAYS_MAX: Final = 400
@@ -63,10 +63,7 @@ class Terms(_Closed):
     authority: Authority | None = None
     # What a person may do against a refusal, besides the complaint: the judicial remedy of GDPR Art. 79.
     remedy: Text | None = None
-    answer_language: Language = "en"
     mass_erasure: MassErasure = MassErasure()
-    # How long downstream systems have to answer a trigger.
-    trigger_days: Annotated[int, Field(ge=1, le=365)] = 30
     # How long an erased person's objection is remembered, by a keyed name.
     suppression: DurationText = "P3Y"
     # How long the access log is kept.

@@ -34,7 +34,11 @@ _KEY_BYTES: Final = 32
 
 
 class Capabilities:
-    """Seals and opens tokens. `secret` is 32 bytes, the same in every process that must open another's tokens."""
+    """Seals and opens tokens. `secret` is 32 bytes, the same in every process that must open another's tokens.
+
+    Ingest and query share one for what visitors hold (the first three kinds); query has one of its own for the others,
+    so that a stolen file of the process that faces the Internet opens no export and invites nobody.
+    """
 
     def __init__(self, secret: bytes) -> None:
         self._ciphers = {kind: AESGCM(_key(secret, kind)) for kind in PREFIXES}

@@ -2845,7 +2845,7 @@ def verify_archive(
         read_contents(bundle.contents, files)
         say(f"about one {bundle.contents.about['kind']}: {len(bundle.contents.events)} events")
         if bundle.contents.about.get("complete") is False:
-            say("the subject has more records than this bundle holds", remark=True)
+            say("the subject may have more records than this bundle holds", remark=True)
     # 4. to 7. The logs: keys, checkpoint, and what outsiders say of it.
     for name, check in (
         ("keys", _check_keys),

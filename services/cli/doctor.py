@@ -36,6 +36,7 @@ _SECRET_FILES: Final = (
     "SAYSO_QUERY_EPOCH_KEY_FILE",
     "SAYSO_NOTICE_KEY_FILE",
     "SAYSO_CAPABILITY_KEY_FILE",
+    "SAYSO_LINK_KEY_FILE",
     "SAYSO_RECEIPT_KEY_FILE",
 )
 # The key that each publishing service signs its epochs with.

@@ -28,7 +28,7 @@ class InvitingSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="SAYSO_", extra="ignore", frozen=True)
 
-    capability_key_file: Path
+    link_key_file: Path
     query_public_url: str
 
 
@@ -47,16 +47,14 @@ def invite(
     try:
         settings = InvitingSettings()
     except ValidationError:
-        raise ConfigurationError(
-            "set SAYSO_CAPABILITY_KEY_FILE and SAYSO_QUERY_PUBLIC_URL, as query has them"
-        ) from None
-    capabilities = Capabilities(read_secret(settings.capability_key_file))
+        raise ConfigurationError("set SAYSO_LINK_KEY_FILE and SAYSO_QUERY_PUBLIC_URL, as query has them") from None
+    sealing = Capabilities(read_secret(settings.link_key_file))
 
     async def run() -> UUID:
         async with admin.connect() as connection:
             return await registry.invite_person(connection, controller, name, role.value)
 
-    invited = invitation(capabilities, settings.query_public_url, controller, asyncio.run(run()))
+    invited = invitation(sealing, settings.query_public_url, controller, asyncio.run(run()))
     print(f"Send this link to {name} alone; it works until {invited.expires_at:%Y-%m-%d %H:%M} UTC:\n{invited.url}")
 
 

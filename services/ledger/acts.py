@@ -24,7 +24,7 @@ from services.ledger.rights.triggers import trigger_answered
 from services.ledger.store import Store
 from services.ledger.subjects import Resolved
 from services.observability import describe, get_logger
-from services.postgres import PooledConnection
+from services.postgres import Connection, PooledConnection
 
 # A member of any record that says it, whatever its type.
 AGE: Final = "age"
@@ -74,7 +74,7 @@ async def project_acts(connection: PooledConnection, log: Log, events: Sequence[
             await project_act(connection, act)
 
 
-async def project_act(connection: PooledConnection, act: Act) -> None:
+async def project_act(connection: "Connection | PooledConnection", act: Act) -> None:
     """Project one act of ACTS. One whose members make no sense stands as a record and changes nothing: whoever signed
     it may send anything, and no event stops a ledger.
     """

@@ -13,6 +13,7 @@ from uuid import UUID, uuid5
 
 import orjson
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.keywrap import InvalidUnwrap
 
 from schemas.errors import ConfigurationError, ProofError
 from schemas.payload import open_part, place_of
@@ -92,7 +93,7 @@ class Feeds:
         try:
             cipher = AESGCM(unwrap(self._keys, feed["controller_name"], row))
             _, part = open_part(cipher, row["nonce"], "what", place_of(feed["origin"], row["index"]), row["what"])
-        except (ProofError, ConfigurationError):
+        except (ProofError, ConfigurationError, InvalidUnwrap):
             return None
         event: str = orjson.loads(part)["id"]
         return event

@@ -254,6 +254,7 @@ class Opener:
             if what["type"] == ERASED:
                 read_ask(what)
                 read_request(what)
+            corrected_by(what)
             received_at = received_at.replace(microsecond=microsecond)
             return Opened(
                 received=received,

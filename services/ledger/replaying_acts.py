@@ -5,7 +5,7 @@ belongs to somebody who was erased is left as it is: its records are gone, and t
 """
 
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 import orjson
@@ -18,10 +18,60 @@ from services.ledger.acts import ACTS, project_act
 from services.ledger.rights.act import Act
 from services.ledger.store import Row, Store
 from services.ledger.subjects import unwrap
-from services.postgres import Pool, named_queries
+from services.postgres import Connection, Pool, PooledConnection, named_queries
+
+if TYPE_CHECKING:
+    from asyncpg.cursor import CursorFactory
 
 ROWS_AT_ONCE: Final = 200
 _SQL: Final = named_queries(Path(__file__).parent / "sql" / "rebuild.sql")
+
+
+class ActReader:
+    """Opens the acting records of one controller; keeps the keys of some subjects meanwhile."""
+
+    def __init__(self, keys: ControllerKeys, event_id_key: bytes, owner: tuple[int, str]) -> None:
+        """`owner` is the controller's id and name."""
+        self._keys = keys
+        self._event_id_key = event_id_key
+        self._controller, self._name = owner
+        self._ciphers: dict[UUID, AESGCM] = {}
+
+    def rows(self, connection: "Connection | PooledConnection") -> "CursorFactory[Row]":
+        """What `read` takes, in the order in which it was recorded. Needs a transaction."""
+        return connection.cursor(_SQL["acting_records"], self._controller, prefetch=ROWS_AT_ONCE)
+
+    def read(self, row: Row) -> Act | None:
+        """None for a record that changes nothing here. Raises ProofError if a part does not open, InvalidUnwrap or
+        ConfigurationError for a key, and what members that make no sense raise (KeyError, TypeError, ValueError).
+        """
+        cipher = self._cipher(row)
+        what = _read(cipher, row, "what")
+        if what.get("type") not in ACTS:
+            return None
+        subject: UUID = row["subject"]
+        return Act(
+            controller=self._controller,
+            controller_name=self._name,
+            log=row["log"],
+            log_name=row["log_name"],
+            index=row["index"],
+            event=event_mac(self._event_id_key, self._name, what["id"]),
+            subject=None if row["is_nobodys"] else UUID(int=subject.int),
+            received_at=row["received_at"],
+            who=_read(cipher, row, "who"),
+            what=what,
+            context=_read(cipher, row, "context"),
+            is_again=True,
+        )
+
+    def _cipher(self, row: Row) -> AESGCM:
+        subject: UUID = row["subject"]
+        if subject not in self._ciphers:
+            if len(self._ciphers) >= ROWS_AT_ONCE:
+                self._ciphers.clear()
+            self._ciphers[subject] = AESGCM(unwrap(self._keys, self._name, row))
+        return self._ciphers[subject]
 
 
 async def replay_acts(pool: Pool, keys: ControllerKeys, event_id_key: bytes, owner: tuple[int, str]) -> int:
@@ -30,8 +80,8 @@ async def replay_acts(pool: Pool, keys: ControllerKeys, event_id_key: bytes, own
     1. Lock its heads, so that no recorder adds one meanwhile; 2. empty what is projected; 3. project, act by act.
     `owner` is the controller's id and name. Raises ProofError if a payload does not open.
     """
-    controller, name = owner
-    ciphers: dict[UUID, AESGCM] = {}
+    controller, _ = owner
+    reader = ActReader(keys, event_id_key, owner)
     acts = 0
     async with pool.acquire() as connection, connection.transaction():
         logs = [
@@ -40,33 +90,11 @@ async def replay_acts(pool: Pool, keys: ControllerKeys, event_id_key: bytes, own
         await Store(connection).lock_heads(sorted(logs))
         for statement in ("clear_requests", "clear_holds", "clear_restrictions", "clear_accounts"):
             await connection.execute(_SQL[statement], controller)
-        async for row in connection.cursor(_SQL["acting_records"], controller, prefetch=ROWS_AT_ONCE):
-            subject: UUID = row["subject"]
-            if subject not in ciphers:
-                if len(ciphers) >= ROWS_AT_ONCE:
-                    ciphers.clear()
-                ciphers[subject] = AESGCM(unwrap(keys, name, row))
-            what = _read(ciphers[subject], row, "what")
-            if what.get("type") not in ACTS:
-                continue
-            await project_act(
-                connection,
-                Act(
-                    controller=controller,
-                    controller_name=name,
-                    log=row["log"],
-                    log_name=row["log_name"],
-                    index=row["index"],
-                    event=event_mac(event_id_key, name, what["id"]),
-                    subject=None if row["is_nobodys"] else UUID(int=subject.int),
-                    received_at=row["received_at"],
-                    who=_read(ciphers[subject], row, "who"),
-                    what=what,
-                    context=_read(ciphers[subject], row, "context"),
-                    is_again=True,
-                ),
-            )
-            acts += 1
+        async for row in reader.rows(connection):
+            act = reader.read(row)
+            if act is not None:
+                await project_act(connection, act)
+                acts += 1
     return acts
 
 

@@ -114,7 +114,8 @@ class _KnownKey(NamedTuple):
 async def under_grant(store: Store, caller: Caller, grant: UUID | None) -> Caller:
     """A regulator's caller with the grant; anybody else's as it is. Raises WrongKey unless the grant is in force.
 
-    Looked up at every request: a grant that was revoked, and a key of it that was replaced, is so at once, in every process.
+    Looked up at every request: a grant that was revoked, and a key of one that was replaced, are so at once, in every
+    process.
     """
     if caller.role != "auditor":
         return caller

@@ -80,6 +80,14 @@ class QuerySettings(BaseSettings):
             "sent stops working, those to unsubscribe too."
         ),
     ]
+    link_key_file: Annotated[
+        Path,
+        Field(
+            description="File (mode 600, 32 bytes) that seals links to exports, invitations and sign-ins that have "
+            "begun; the same on all query processes, and on no other. Danger: whoever has it and knows an export's or "
+            "an invitation's id can open it; changed, links and invitations that were sent stop working."
+        ),
+    ]
     receipt_key_file: Annotated[
         Path,
         Field(
@@ -141,8 +149,9 @@ class QuerySettings(BaseSettings):
     oidc_issuer: Annotated[
         str | None,
         Field(
-            description="The OpenID provider that people sign in with, exactly as its own description names it. Without "
-            "it there are access keys only. Danger: whoever runs it can sign in as any person of every controller."
+            description="The OpenID provider that people sign in with, exactly as its own description names it. "
+            "Without it there are access keys only. Danger: whoever runs it can sign in as any person of every "
+            "controller."
         ),
     ] = None
     oidc_client_id: Annotated[
@@ -160,8 +169,8 @@ class QuerySettings(BaseSettings):
         Path | None,
         Field(
             description=(
-                "Directory that exports are written to, shared by all query processes that have it set; those without it "
-                "answer 503. Danger: its files hold personal data until they expire; keep it out of backups."
+                "Directory that exports are written to, shared by all query processes that have it set; those without "
+                "it answer 503. Danger: its files hold personal data until they expire; keep it out of backups."
             )
         ),
     ] = None

@@ -70,10 +70,13 @@ class Given:
     epochs: Epochs
     bootstrap: str | None
     capabilities: Capabilities
+    links: Capabilities
     provider: Provider | None
     receipt_key: Ed25519PrivateKey
     trust: Trust
     tiles_read: Counter
+    exports_failed: Counter
+    sign_ins_failed: Counter
 
     @classmethod
     def read(cls, settings: QuerySettings, registry: CollectorRegistry) -> Self:
@@ -85,11 +88,16 @@ class Given:
             epochs=Epochs(signing_key(settings.query_epoch_key_file), QUERY_TYPES),
             bootstrap=kafka_bootstrap(settings.stream),
             capabilities=Capabilities(read_secret(settings.capability_key_file)),
+            links=Capabilities(read_secret(settings.link_key_file)),
             provider=provider_of(settings),
             receipt_key=signing_key(settings.receipt_key_file),
             trust=Trust.read(settings.witness_policy_file, settings.timestamp_authorities_file),
             tiles_read=counter(
                 registry, "sayso_query_tiles_total", "Hash tiles used, by where they came from", ("outcome",)
+            ),
+            exports_failed=counter(registry, "sayso_query_exports_failed_total", "Exports that ended without a result"),
+            sign_ins_failed=counter(
+                registry, "sayso_query_sign_ins_failed_total", "Sign-ins that the provider, or its answer, made fail"
             ),
         )
 
@@ -194,13 +202,13 @@ def knowing(given: Given, read: Reading, stream: Asking) -> Knowing:
     looks = Looks(pool, given.controller_keys, given.event_id_key, stream)
     access_keys = AccessKeys(store)
     sessions = Sessions(pool, store, public_url)
-    people = People(pool, looks, given.capabilities, public_url)
+    people = People(pool, looks, given.links, public_url)
     return Knowing(
         access_keys=access_keys,
         machine_keys=MachineKeys(pool, access_keys, looks),
         sessions=sessions,
         people=people,
-        sign_in=SignIn(given.provider, people, sessions, given.capabilities),
+        sign_in=SignIn(given.provider, people, sessions, given.links, given.sign_ins_failed),
         visitors=Visitors(store, given.capabilities),
         looks=looks,
     )
@@ -234,6 +242,8 @@ def handing_out(given: Given, read: Reading, known: Knowing, acts: Acting) -> tu
     certificates = Certificates(pool, acts["erasures"], receipts)
     bundles = Bundles(pool, keys, given.event_id_key, published, read["subjects"], certificates, receipts, given.trust)
     store, folder = ExportStore(pool), given.settings.export_dir
-    workshop = None if folder is None else Workshop(store, keys, bundles, published, receipts, folder)
-    exports = Exports(store, known["looks"], given.capabilities, folder)
+    workshop = (
+        None if folder is None else Workshop(store, keys, bundles, published, receipts, folder, given.exports_failed)
+    )
+    exports = Exports(store, known["looks"], given.links, folder)
     return HandingOut(bundles=bundles, exports=exports), workshop

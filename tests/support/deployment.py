@@ -84,6 +84,7 @@ class Deployment:
         make_secret(keys / "ingest" / "epochs.key")
         make_secret(keys / "query" / "epochs.key")
         make_secret(keys / "query" / "receipts.key")
+        make_secret(keys / "query" / "links.key")
         Suppression(directory / "suppression").create()
         self.keys = keys
         self.publisher = signing_key(keys / "ingest" / "epochs.key")
@@ -198,6 +199,7 @@ class Deployment:
             "SAYSO_CAPABILITY_KEY_FILE": str(self.keys / "capabilities.key"),
             "SAYSO_QUERY_EPOCH_KEY_FILE": str(self.keys / "query" / "epochs.key"),
             "SAYSO_RECEIPT_KEY_FILE": str(self.keys / "query" / "receipts.key"),
+            "SAYSO_LINK_KEY_FILE": str(self.keys / "query" / "links.key"),
             "SAYSO_SUPPRESSION_DIR": str(self.directory / "suppression"),
             "SAYSO_QUERY_PORT": str(port),
             **changes,

@@ -1,6 +1,6 @@
 """Many erasures told to systems that are down, slow, answer twice or wrongly, cannot do it, or come back after days.
 
-Shared by `make test` (hundreds) and `make test-exhaustive` (10,000). The ledger is a process that is killed (SIGKILL)
+Shared by `make test` (60) and `make test-exhaustive` (10,000). The ledger is a process that is killed (SIGKILL)
 while it erases and while it tells; its clock for deliveries is moved.
 """
 

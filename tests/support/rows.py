@@ -66,6 +66,7 @@ class World:
         make_secret(self.directory / "capabilities.key")
         make_secret(self.directory / "query" / "epochs.key")
         make_secret(self.directory / "query" / "receipts.key")
+        make_secret(self.directory / "query" / "links.key")
         Suppression(self.directory / "suppression").create()
         self.keys = ControllerKeys(self.directory / "controllers", FileProvider(self.directory / "root.key"))
         self._sealing: X25519PrivateKey | None = None

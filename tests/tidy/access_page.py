@@ -47,7 +47,7 @@ def ingest_routes() -> set[str]:
 
 
 def _query_settings(folder: Path) -> QuerySettings:
-    files = ("root", "event_id", "capability", "receipt", "query_epoch")
+    files = ("root", "event_id", "capability", "link", "receipt", "query_epoch")
     values: dict[str, Any] = {f"{name}_key_file": _made(folder / name) for name in files}
     values |= {"suppression_dir": folder, "controller_key_dir": folder}
     return QuerySettings(database_url=SecretStr("postgresql://nowhere"), **values)

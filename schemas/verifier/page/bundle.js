@@ -95,7 +95,7 @@ function checkContents(bundle, say) {
   }
   Object.assign(bundle, found);
   say(`about one ${about.kind}: ${events.length} ${events.length === 1 ? "event" : "events"}`);
-  if (about.complete === false) say("the subject has more records than this bundle holds", { remark: true });
+  if (about.complete === false) say("the subject may have more records than this bundle holds", { remark: true });
 }
 
 function within(map, name, make = () => new Map()) {

@@ -28,6 +28,7 @@ KEY_FILES: Final = (
     "ingest/notices.key",
     "query/epochs.key",
     "query/receipts.key",
+    "query/links.key",
 )
 # Where the ledger puts its own, closed before the first one is in them.
 KEY_FOLDERS: Final = ("ledger", "controllers")
@@ -131,6 +132,7 @@ class Layout:
             "SAYSO_NOTICE_KEY_FILE": str(self.keys / "ingest" / "notices.key"),
             "SAYSO_QUERY_EPOCH_KEY_FILE": str(self.keys / "query" / "epochs.key"),
             "SAYSO_RECEIPT_KEY_FILE": str(self.keys / "query" / "receipts.key"),
+            "SAYSO_LINK_KEY_FILE": str(self.keys / "query" / "links.key"),
             "SAYSO_LEDGER_KEY_DIR": str(self.keys / "ledger"),
             "SAYSO_CONTROLLER_KEY_DIR": str(self.keys / "controllers"),
             "SAYSO_HIGH_WATER_DIR": str(self.high_water),

@@ -1,7 +1,7 @@
 """Names of downstream systems, looked up in threads of their own.
 
-Invariant: a name server that does not answer delays the systems whose names it holds. Signing and erasing, which use the
-process's other threads, never wait for one. Of a name there is one look-up at a time.
+Invariant: a name server that does not answer delays the systems whose names it holds. Signing and erasing, which use
+the process's other threads, never wait for one. Of a name there is one look-up at a time.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ class Resolving(httpcore2.AsyncNetworkBackend):
         self,
         host: str,
         port: int,
-        timeout: float | None = None,  # noqa: ASYNC109 - the library's own way
+        timeout: float | None = None,
         local_address: str | None = None,
         socket_options: _Options | None = None,
     ) -> httpcore2.AsyncNetworkStream:

@@ -56,6 +56,13 @@ class ControllerWalk:
     async def _check_left(self) -> None:
         for row in await self._snapshot.erasures_without(self._controller):
             self._add(row["found_in"], f"erasure {row['number']}", "there is no erasure of this number")
+        for row in await self._snapshot.of_nobody(self._controller):
+            self._add(row["found_in"], f"subject {row['subject']}", "the subject does not exist")
+        for row in await self._snapshot.triggers_odd(self._controller):
+            what = "it is open, and its docket is closed because everybody has answered"
+            if row["is_answered"]:
+                what = "it is answered, and what its system found the person by is still there"
+            self._add("triggers", f"trigger {row['trigger']}", what)
         for name in await self._snapshot.tombstones_odd(self._controller):
             self._add("tombstones", f"identifier {name.hex()}", "it ends before the erasure that it is of")
         for row in await self._snapshot.dockets(self._controller):

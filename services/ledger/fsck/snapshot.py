@@ -189,6 +189,10 @@ class Snapshot:
         """subject, purpose, legal_basis, decision, rank, event."""
         return await self._fetch(_SQL["state_of"], controller, list(subjects))
 
+    async def ages_of(self, controller: int, subjects: Collection[UUID]) -> list[Row]:
+        """subject, event, is_over, stated_at."""
+        return await self._fetch(_SQL["ages_of"], controller, list(subjects))
+
     async def identifiers_of(self, controller: int, subjects: Collection[UUID]) -> list[Row]:
         """subject, identifier."""
         return await self._fetch(_SQL["identifiers_of"], controller, list(subjects))
@@ -269,6 +273,14 @@ class Snapshot:
     async def erasures_without(self, controller: int) -> list[Row]:
         """found_in (a table), number of rows whose erasure does not exist."""
         return await self._fetch(_SQL["erasures_without"], controller)
+
+    async def of_nobody(self, controller: int) -> list[Row]:
+        """found_in (a table), subject of rows about somebody who neither exists nor was erased."""
+        return await self._fetch(_SQL["of_nobody"], controller)
+
+    async def triggers_odd(self, controller: int) -> list[Row]:
+        """trigger, is_answered of those that keep what they must not, or are open behind a closed docket."""
+        return await self._fetch(_SQL["triggers_odd"], controller)
 
     async def dockets(self, controller: int) -> list[Row]:
         """docket, sealed, wrapped_key, key_epoch of the open ones."""

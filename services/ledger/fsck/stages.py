@@ -7,6 +7,7 @@ over what still holds: a whole stage if its basis is the same, of a log what not
 import asyncio
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
@@ -14,6 +15,7 @@ from typing import Any, Final, Literal
 from schemas.checkpoint import Checkpoint
 from schemas.errors import ConfigurationError, KeyProviderAway
 from services.keys import ControllerKeys, SigningKeys, open_provider, read_secret
+from services.ledger.fsck.acts_walk import ActsWalk, blank_tables
 from services.ledger.fsck.controller_walk import ControllerWalk
 from services.ledger.fsck.evidence_walk import EvidenceWalk
 from services.ledger.fsck.findings import Pace, Report
@@ -27,9 +29,9 @@ from services.ledger.high_water import read_high_water
 from services.ledger.settings import LedgerSettings
 from services.postgres import Connection
 
-Kind = Literal["log", "payloads", "evidence", "controller", "state"]
+Kind = Literal["log", "payloads", "evidence", "controller", "state", "acts"]
 OF_A_LOG: Final[tuple[Kind, ...]] = ("log", "payloads", "evidence")
-OF_A_CONTROLLER: Final[tuple[Kind, ...]] = ("controller", "state")
+OF_A_CONTROLLER: Final[tuple[Kind, ...]] = ("controller", "state", "acts")
 
 # Takes what is to be kept of a stage.
 Keep = Callable[[Mapping[str, Any]], None]
@@ -75,7 +77,9 @@ class Stages:
 
     async def _run(self, stage: Stage, notes: "_Notes", pace: Pace) -> Mapping[str, Any]:
         marks = await self._marks()
-        async with Snapshot.of(self._connection) as snapshot:
+        # Made before the snapshot, which is read-only.
+        tables = blank_tables(self._connection) if stage.kind == "acts" else nullcontext()
+        async with tables, Snapshot.of(self._connection) as snapshot:
             if stage.log:
                 log = await snapshot.log(stage.controller, stage.log)
                 if log is None:
@@ -84,7 +88,8 @@ class Stages:
                 await walk(snapshot, log, marks.get(log.origin), pace, notes)
             else:
                 owner = stage.controller, stage.controller_name
-                await (self._state if stage.kind == "state" else self._controller)(snapshot, owner, pace, notes)
+                over = {"controller": self._controller, "state": self._state, "acts": self._acts}[stage.kind]
+                await over(snapshot, owner, pace, notes)
         if stage.kind == "log" and log is not None and log.closed_at is None:
             _check_mark_covers(log, (await self._marks()).get(log.origin), notes.report)
         return notes.ended()
@@ -142,6 +147,9 @@ class Stages:
         if not notes.take_over(basis, basis):
             walk = StateWalk(snapshot, owner, self._keys, self._event_id_key, notes.report)
             await walk.run(pace, notes.begun, notes.remember)
+
+    async def _acts(self, _snapshot: Snapshot, owner: tuple[int, str], pace: Pace, notes: "_Notes") -> None:
+        await ActsWalk(self._connection, owner, self._keys, self._event_id_key, notes.report).run(pace)
 
 
 class _Notes:

@@ -1,4 +1,4 @@
-"""What is true now, again: state, identifiers and links of every subject of one controller, from its records.
+"""What is true now, again: state, identifiers, links and ages of every subject of one controller, from its records.
 
 Invariant: the projection equals schemas.ranking.latest over the subject's records, and an identifier leads to the
 subject whose records name it. Nothing that is decrypted here leaves this module.
@@ -27,7 +27,8 @@ from services.ledger.fsck.links import ToldLinks, compare_links
 from services.ledger.fsck.log_walk import Remember
 from services.ledger.fsck.snapshot import Snapshot
 from services.ledger.links import LINKED, linked_names
-from services.ledger.store import Row
+from services.ledger.rights.ages import age_said
+from services.ledger.store import AgeSaid, Row
 
 SUBJECTS_A_PAGE: Final = 256
 # What a part that the walk over the payloads has already reported can raise here.
@@ -46,6 +47,7 @@ class Recomputed:
     corrected: set[tuple[str, str] | None] = field(default_factory=set)
     identifiers: set[bytes] = field(default_factory=set)
     links: ToldLinks = field(default_factory=ToldLinks)
+    ages: set[AgeSaid] = field(default_factory=set)
     # False once a `who` part is gone: an identifier may then have lost what showed whose it is.
     knows_identifiers: bool = True
     # When the earliest of its acts was done or received.
@@ -108,6 +110,7 @@ class StateWalk:
             recomputed.setdefault(subject, Recomputed())
         await self._compare_state(everyone, recomputed)
         await self._compare_identifiers(everyone, recomputed)
+        await self._compare_ages(everyone, recomputed)
         told = {subject: recomputed[subject].links for subject in everyone if recomputed[subject].is_readable}
         await compare_links(self._snapshot, self._controller, told, self._report)
         for subject, erased_at in (await self._snapshot.buried(self._controller, everyone)).items():
@@ -152,6 +155,8 @@ class StateWalk:
                 else:
                     answers[subject_id] += decided
                 recomputed[subject_id].corrected.add(corrected_by(what))
+                if (said := age_said(event, what, received_at[event])) is not None:
+                    recomputed[subject_id].ages.add(said)
                 recomputed[subject_id].links.tell(event, linked.get(event, ()), what, received_at[event])
             except _UNREADABLE:
                 recomputed[subject_id].is_readable = False
@@ -189,6 +194,16 @@ class StateWalk:
                 continue
             if known.knows_identifiers and unknown:
                 self._add("identifiers", subject, "an identifier leads to it that stands in none of its records")
+
+    async def _compare_ages(self, subjects: Collection[UUID], recomputed: Mapping[UUID, Recomputed]) -> None:
+        stored: dict[UUID, set[AgeSaid]] = defaultdict(set)
+        for row in await self._snapshot.ages_of(self._controller, subjects):
+            stored[row["subject"]].add(AgeSaid(row["event"], row["is_over"], row["stated_at"]))
+        for subject in subjects:
+            known = recomputed[subject]
+            if known.is_readable and known.ages != stored[subject]:
+                what = "the rows are not what the records say of the age; sayso rebuild projects it anew"
+                self._add("ages", subject, what)
 
     def _add(self, table: str, subject: UUID, what: str) -> None:
         self._report.add(table, None, f"subject {subject}", what)

@@ -269,6 +269,9 @@ class Page:
         linked = await self._erasures.linked_only_to(self._controller, subject)
         if not linked:
             return True
+        if await self._retention.stopped(linked):
+            # Somebody restricted their processing, or has asked for something.
+            return False
         people = {row["subject"]: row for row in await self._retention.people(linked, lock=False)}
         together = list(facts)
         for one in linked:

@@ -86,6 +86,8 @@ def _record(log: Log, event_id_key: bytes, row: Row, reminder: Reminder, now: da
         "reminder": reminder,
         "due_on": row["due_on"].isoformat(),
     }
+    if row["docket"] is not None:
+        said["docket"] = row["docket"]
     return own_record(log, event_id_key, REMINDED, {"request": said}, now)
 
 

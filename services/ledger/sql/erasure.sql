@@ -280,6 +280,12 @@ WITH letters AS (
     DELETE FROM approvals WHERE controller = $1
 ), exported AS (
     DELETE FROM exports WHERE controller = $1
+), granted AS (
+    DELETE FROM grants WHERE controller = $1
+), signed_in AS (
+    DELETE FROM sessions WHERE controller = $1
+), colleagues AS (
+    DELETE FROM people WHERE controller = $1
 ), events AS (
     UPDATE dedupe SET content = NULL, received_at = NULL WHERE controller = $1 AND content IS NOT NULL
 ), messages AS (

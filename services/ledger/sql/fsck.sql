@@ -152,6 +152,11 @@ CROSS JOIN LATERAL (
     UNION ALL SELECT 'consent_state' WHERE EXISTS (SELECT FROM consent_state x WHERE x.controller = $1 AND x.subject = e.subject)
     UNION ALL SELECT 'account_deletions' WHERE EXISTS (
         SELECT FROM account_deletions x WHERE x.controller = $1 AND x.subject = e.subject)
+    UNION ALL SELECT 'ages' WHERE EXISTS (SELECT FROM ages x WHERE x.controller = $1 AND x.subject = e.subject)
+    UNION ALL SELECT 'holds' WHERE EXISTS (SELECT FROM holds x WHERE x.controller = $1 AND x.subject = e.subject)
+    UNION ALL SELECT 'requests' WHERE EXISTS (SELECT FROM requests x WHERE x.controller = $1 AND x.subject = e.subject)
+    UNION ALL SELECT 'restrictions' WHERE EXISTS (SELECT FROM restrictions x WHERE x.controller = $1 AND x.subject = e.subject)
+    UNION ALL SELECT 'triggers' WHERE EXISTS (SELECT FROM triggers x WHERE x.controller = $1 AND x.subject = e.subject)
     UNION ALL SELECT 'links' WHERE EXISTS (
         SELECT FROM links x WHERE x.controller = $1 AND (x.strong = e.subject OR x.weak = e.subject))
 ) AS t (found_in)
@@ -171,6 +176,19 @@ SELECT t.found_in FROM (
     UNION ALL SELECT 'minimal_proofs' WHERE EXISTS (SELECT FROM minimal_proofs WHERE controller = $1)
     UNION ALL SELECT 'tombstones' WHERE EXISTS (SELECT FROM tombstones WHERE controller = $1)
     UNION ALL SELECT 'links' WHERE EXISTS (SELECT FROM links WHERE controller = $1)
+    UNION ALL SELECT 'account_deletions' WHERE EXISTS (SELECT FROM account_deletions WHERE controller = $1)
+    UNION ALL SELECT 'ages' WHERE EXISTS (SELECT FROM ages WHERE controller = $1)
+    UNION ALL SELECT 'approvals' WHERE EXISTS (SELECT FROM approvals WHERE controller = $1)
+    UNION ALL SELECT 'deliveries' WHERE EXISTS (SELECT FROM deliveries WHERE controller = $1)
+    UNION ALL SELECT 'erasure_asks' WHERE EXISTS (SELECT FROM erasure_asks WHERE controller = $1)
+    UNION ALL SELECT 'exports' WHERE EXISTS (SELECT FROM exports WHERE controller = $1)
+    UNION ALL SELECT 'held_erasures' WHERE EXISTS (SELECT FROM held_erasures WHERE controller = $1)
+    UNION ALL SELECT 'holds' WHERE EXISTS (SELECT FROM holds WHERE controller = $1)
+    UNION ALL SELECT 'request_steps' WHERE EXISTS (SELECT FROM request_steps WHERE controller = $1)
+    UNION ALL SELECT 'requests' WHERE EXISTS (SELECT FROM requests WHERE controller = $1)
+    UNION ALL SELECT 'restrictions' WHERE EXISTS (SELECT FROM restrictions WHERE controller = $1)
+    UNION ALL SELECT 'suppressed_objections' WHERE EXISTS (SELECT FROM suppressed_objections WHERE controller = $1)
+    UNION ALL SELECT 'triggers' WHERE EXISTS (SELECT FROM triggers WHERE controller = $1)
 ) AS t (found_in)
 ORDER BY t.found_in;
 
@@ -181,6 +199,14 @@ WHERE p.controller = $1 AND NOT EXISTS (SELECT FROM erasures e WHERE e.controlle
 UNION
 SELECT 'dockets', d.docket FROM dockets d
 WHERE d.controller = $1 AND NOT EXISTS (SELECT FROM erasures e WHERE e.controller = $1 AND e.number = d.docket)
+UNION
+SELECT 'requests', q.docket FROM requests q
+WHERE q.controller = $1 AND q.docket IS NOT NULL
+    AND NOT EXISTS (SELECT FROM erasures e WHERE e.controller = $1 AND e.number = q.docket)
+UNION
+SELECT 'triggers', t.docket FROM triggers t
+WHERE t.controller = $1 AND t.docket IS NOT NULL
+    AND NOT EXISTS (SELECT FROM erasures e WHERE e.controller = $1 AND e.number = t.docket)
 ORDER BY 1, 2;
 
 -- dockets --
@@ -188,6 +214,32 @@ ORDER BY 1, 2;
 SELECT docket, sealed, wrapped_key, key_epoch FROM dockets
 WHERE controller = $1 AND closed_at IS NULL
 ORDER BY docket;
+
+-- of_nobody --
+-- Rows about subjects that do not exist and were not erased either.
+SELECT DISTINCT t.found_in, t.subject
+FROM (
+    SELECT 'account_deletions' AS found_in, subject FROM account_deletions WHERE controller = $1
+    UNION ALL SELECT 'ages', subject FROM ages WHERE controller = $1
+    UNION ALL SELECT 'erasure_asks', subject FROM erasure_asks WHERE controller = $1
+    UNION ALL SELECT 'holds', subject FROM holds WHERE controller = $1
+    UNION ALL SELECT 'requests', subject FROM requests WHERE controller = $1
+    UNION ALL SELECT 'restrictions', subject FROM restrictions WHERE controller = $1
+    UNION ALL SELECT 'triggers', subject FROM triggers WHERE controller = $1
+) t
+WHERE t.subject IS NOT NULL
+    AND NOT EXISTS (SELECT FROM subjects s WHERE s.controller = $1 AND s.subject = t.subject AND s.log IS NULL)
+    AND NOT EXISTS (SELECT FROM erasures e WHERE e.controller = $1 AND e.subject = t.subject)
+ORDER BY t.found_in, t.subject;
+
+-- triggers_odd --
+-- Triggers that were answered and keep what finds the person, and open ones of a docket that all had answered. One that
+-- was closed at its limit may have open ones for a moment: they are overdue, and somebody is about to say so.
+SELECT t.trigger, t.answered_at IS NOT NULL AS is_answered
+FROM triggers t LEFT JOIN dockets d ON d.controller = t.controller AND d.docket = t.docket
+WHERE t.controller = $1 AND (
+    (t.answered_at IS NOT NULL AND t.sealed IS NOT NULL) OR (t.answered_at IS NULL AND d.outcome = 'answered'))
+ORDER BY t.trigger;
 
 -- tombstones_odd --
 -- Tombstones that end before they begin.
@@ -288,6 +340,10 @@ WHERE p.controller = $1 AND p.subject = ANY ($2::uuid[]);
 SELECT subject, purpose, legal_basis, decision, rank, event
 FROM consent_state
 WHERE controller = $1 AND subject = ANY ($2::uuid[]);
+
+-- ages_of --
+-- What is kept of these subjects' ages.
+SELECT subject, event, is_over, stated_at FROM ages WHERE controller = $1 AND subject = ANY ($2::uuid[]);
 
 -- identifiers_of --
 -- The identifier names of these subjects.

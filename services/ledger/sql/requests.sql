@@ -29,7 +29,7 @@ WHERE controller = $1 AND request = $2;
 
 -- due_soon --
 -- Open requests whose clock runs and that are due by a day, with the last reminder of that same due day.
-SELECT r.controller, r.request, r.received_at, r.due_on, r.steps, l.log, l.name AS log_name,
+SELECT r.controller, r.request, r.docket, r.received_at, r.due_on, r.steps, l.log, l.name AS log_name,
     (SELECT max(s.at) FROM request_steps s WHERE s.controller = r.controller AND s.request = r.request
         AND s.type = 'request.reminded' AND s.due_on = r.due_on) AS reminded_at
 FROM requests r

@@ -1071,7 +1071,7 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public AS $$
     FROM triggers t
     JOIN controllers c ON c.controller = t.controller
     JOIN downstreams d ON d.controller = t.controller AND d.system = t.system
-    WHERE t.trigger = wanted AND c.erased_at IS NULL
+    WHERE t.trigger = wanted AND d.removed_at IS NULL AND c.erased_at IS NULL
 $$;
 
 -- Work for the exporting processes, whose controllers are not known before.

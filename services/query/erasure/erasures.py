@@ -67,7 +67,7 @@ class Erasures:
             place = place_in(await store.site_of_subject(subject))
         await count_lone_ask(self.pool, caller.controller, subject)
         members: dict[str, Any] = {"erasure": {"subject": str(subject), "ground": body.ground}}
-        reply_to = None if body.reply_to is None else body.reply_to.model_dump()
+        reply_to: Mapping[str, Any] | None = None if body.reply_to is None else body.reply_to.model_dump()
         if answers is not None:
             members["request"] = {"request": str(answers.request)}
             reply_to = reply_to or answers.reply_to

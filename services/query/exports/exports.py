@@ -55,7 +55,7 @@ class Exports:
 
     store: ExportStore
     looks: Looks
-    capabilities: Capabilities
+    sealing: Capabilities
     directory: Path | None
 
     async def ask(self, caller: Caller, body: ExportBody) -> dict[str, Any]:
@@ -151,7 +151,7 @@ class Exports:
             # None: every file, so that the link of a large export stays short.
             "files": None if names is None else sorted(set(names)),
         }
-        path = f"/v1/exports/download/{self.capabilities.seal('export', claims)}"
+        path = f"/v1/exports/download/{self.sealing.seal('export', claims)}"
         chosen = known if names is None else sorted(set(names))
         return {
             "link": path,
@@ -161,7 +161,7 @@ class Exports:
 
     async def opened(self, token: str) -> Opened:
         """What a link opens. Raises LinkNotValid."""
-        claims = self.capabilities.open("export", token, int(time.time()))
+        claims = self.sealing.open("export", token, int(time.time()))
         if claims is None or self.directory is None:
             raise LinkNotValid
         caller = Caller(claims["controller"], claims["name"], "dpo", claims["by"])

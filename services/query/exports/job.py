@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Final, ParamSpec, TypeVar
 from uuid import UUID
 
+from prometheus_client import Counter
+
 from schemas.durations import Duration
 from schemas.errors import ExportStopped, NotPublishedYet
 from schemas.events import parse_time
@@ -52,6 +54,7 @@ class Workshop:
     published: PublishedLogs
     receipts: Receipts
     directory: Path
+    failed: Counter
     file_records: int = FILE_RECORDS_MAX
 
 

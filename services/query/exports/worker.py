@@ -70,12 +70,14 @@ class ExportWorker:
             await asyncio.shield(self._shop.store.release(controller, export, self._worker))
             raise
         except ExportStopped as error:
-            await self._shop.store.fail(controller, export, self._worker, str(error))
+            await self._fail(controller, export, str(error))
         except (ProofError, ConfigurationError, NotFound, ValidationError) as error:
             get_logger().error("an export failed", controller=controller_name, **describe(error))
-            await self._shop.store.fail(
-                controller, export, self._worker, "A record or a key cannot be used. The operator runs `sayso fsck`."
-            )
+            await self._fail(controller, export, "A record or a key cannot be used. The operator runs `sayso fsck`.")
+
+    async def _fail(self, controller: int, export: UUID, failure: str) -> None:
+        if await self._shop.store.fail(controller, export, self._worker, failure):
+            self._shop.failed.inc()
 
     async def _alive(self, job: Job) -> None:
         """Do the job while its heart beats; the first of the two to end ends the other."""

@@ -164,6 +164,10 @@ class Looks:
             look["viewer"] = who["viewer"]
         if row["subject"] is not None:
             look["subject"] = str(UUID(int=row["subject"].int))
+        if caller.grant is not None and look.get("access", {}).get("role") != caller.role:
+            # Which of the controller's people gave or ended a grant, and why, is the controller's own.
+            look.pop("viewer", None)
+            look["access"] = {name: value for name, value in look.get("access", {}).items() if name != "why"}
         return look
 
     async def _person_of(self, caller: Caller, event: UUID) -> UUID | None:

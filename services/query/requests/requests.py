@@ -303,7 +303,9 @@ async def _holds(connection: PooledConnection, caller: Caller, standing: Standin
 def as_own(view: Mapping[str, Any]) -> dict[str, Any]:
     """A request as the person whose it is reads it: no names of others, and no hold that is confidential."""
     own = {**view, "steps": [own_words(step) for step in view["steps"]]}
-    holds = [{"ground": one["ground"], "until": one["until"]} for one in own.pop("holds", ()) if not one["confidential"]]
+    holds = [
+        {"ground": one["ground"], "until": one["until"]} for one in own.pop("holds", ()) if not one["confidential"]
+    ]
     return {**own, "holds": holds} if holds else own
 
 

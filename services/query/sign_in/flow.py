@@ -9,8 +9,10 @@ import time
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
+from prometheus_client import Counter
+
 from schemas.errors import ConfigurationError
-from schemas.rights_errors import SignInFailed, SignInNotConfigured
+from schemas.rights_errors import SignInAway, SignInFailed, SignInNotConfigured
 from services.capabilities import Capabilities
 from services.query.settings import QuerySettings
 from services.query.sign_in.people import Invitation, People
@@ -38,12 +40,13 @@ class SignIn:
     """The flow; without a provider every step says that there is none."""
 
     def __init__(
-        self, provider: Provider | None, people: People, sessions: Sessions, capabilities: Capabilities
+        self, provider: Provider | None, people: People, sessions: Sessions, sealing: Capabilities, failed: Counter
     ) -> None:
         self._provider = provider
         self._people = people
         self._sessions = sessions
-        self._capabilities = capabilities
+        self._sealing = sealing
+        self._failed = failed
 
     async def begin(self, controller: str | None, invitation: str | None, to: str) -> Begun:
         """Raises SignInNotConfigured, SignInAway, and LinkNotValid for an invitation that is none.
@@ -57,8 +60,9 @@ class SignIn:
             invited = self._people.read_invitation(invitation, now_s)
             claims |= {"controller": invited.controller, "person": str(invited.person)}
         attempt = Attempt(*(secrets.token_urlsafe(_BYTES) for _ in Attempt._fields))
-        url = await provider.begin(attempt)
-        return Begun(url, self._capabilities.seal("sign-in", {**claims, **attempt._asdict(), "exp": now_s + ATTEMPT_S}))
+        with self._failed.count_exceptions(SignInAway):
+            url = await provider.begin(attempt)
+        return Begun(url, self._sealing.seal("sign-in", {**claims, **attempt._asdict(), "exp": now_s + ATTEMPT_S}))
 
     async def finish(self, cookie: str | None, state: str, code: str | None, issuer: str | None) -> Finished:
         """Raises SignInNotConfigured, SignInFailed, SignInAway, NotAmongPeople, LinkNotValid and AlreadyAmongPeople.
@@ -67,11 +71,12 @@ class SignIn:
         or become one by their invitation; 4. a new session begins, whatever the browser had before.
         """
         provider = self._configured()
-        claims = self._capabilities.open("sign-in", cookie or "", int(time.time()))
-        if claims is None or not hmac.compare_digest(claims["state"].encode(), state.encode()) or code is None:
-            raise SignInFailed
-        attempt = Attempt(*(claims[name] for name in Attempt._fields))
-        identity = await provider.finish(attempt, code, issuer)
+        with self._failed.count_exceptions((SignInFailed, SignInAway)):
+            claims = self._sealing.open("sign-in", cookie or "", int(time.time()))
+            if claims is None or not hmac.compare_digest(claims["state"].encode(), state.encode()) or code is None:
+                raise SignInFailed
+            attempt = Attempt(*(claims[name] for name in Attempt._fields))
+            identity = await provider.finish(attempt, code, issuer)
         if "person" in claims:
             invited = Invitation(claims["controller"], UUID(claims["person"]))
             controller, person = await self._people.accept(invited, identity)

@@ -43,10 +43,10 @@ class Invited(NamedTuple):
 class People:
     """Invites, lists, removes, and recognises."""
 
-    def __init__(self, pool: Pool, looks: Looks, capabilities: Capabilities, public_url: str | None) -> None:
+    def __init__(self, pool: Pool, looks: Looks, sealing: Capabilities, public_url: str | None) -> None:
         self._pool = pool
         self._looks = looks
-        self._capabilities = capabilities
+        self._sealing = sealing
         self._public_url = public_url
 
     async def invite(self, caller: Caller, name: str, role: PersonRole, why: str) -> Invited:
@@ -57,7 +57,7 @@ class People:
         await self._looks.record(caller, "access.granted", why, {"to": f"{PERSON_PREFIX}{person}", "opens": role})
         async with controller_transaction(self._pool, caller.controller, readonly=False) as connection:
             await connection.execute(_SQL["invite"], caller.controller, person, name, role)
-        return invitation(self._capabilities, self._public_url, caller.controller_name, person)
+        return invitation(self._sealing, self._public_url, caller.controller_name, person)
 
     async def listed(self, caller: Caller) -> list[dict[str, Any]]:
         """Everybody who was not removed, in the order of their invitation."""
@@ -94,7 +94,7 @@ class People:
 
     def read_invitation(self, token: str, now_s: int) -> Invitation:
         """Raises LinkNotValid."""
-        claims = self._capabilities.open("invite", token, now_s)
+        claims = self._sealing.open("invite", token, now_s)
         if claims is None:
             raise LinkNotValid
         return Invitation(claims["controller"], UUID(claims["person"]))
@@ -129,9 +129,9 @@ class People:
         return number
 
 
-def invitation(capabilities: Capabilities, public_url: str, controller: str, person: UUID) -> Invited:
+def invitation(sealing: Capabilities, public_url: str, controller: str, person: UUID) -> Invited:
     """The link for somebody who stands among the people but has no identity yet."""
     expires_s = int(datetime.now(UTC).timestamp()) + INVITATION_S
-    token = capabilities.seal("invite", {"controller": controller, "person": str(person), "exp": expires_s})
+    token = sealing.seal("invite", {"controller": controller, "person": str(person), "exp": expires_s})
     url = f"{public_url}{SIGN_IN_PATH}?invitation={token}"
     return Invited(person, url, datetime.fromtimestamp(expires_s, UTC))

@@ -153,9 +153,9 @@ async def test_an_access_key_is_limited_ends_and_is_replaced(run: Run, site: str
 async def test_the_first_person_is_invited_on_the_command_line(
     run: Run, site: str, tmp_path: Path, database: Database
 ) -> None:
-    secret = make_secret(tmp_path / "capabilities.key")
+    secret = make_secret(tmp_path / "links.key")
     settings = {
-        "SAYSO_CAPABILITY_KEY_FILE": str(tmp_path / "capabilities.key"),
+        "SAYSO_LINK_KEY_FILE": str(tmp_path / "links.key"),
         "SAYSO_QUERY_PUBLIC_URL": "https://answers.acme.example",
     }
     done = run("person", "invite", "acme", "--name", "Ada", "--role", "admin", **settings)

@@ -48,11 +48,21 @@ async def fits(deployment: Deployment) -> None:
 
 
 async def test_nothing_personal_is_left_and_the_log_still_verifies(deployment: Deployment) -> None:
+    await deployment.fetch(
+        "WITH somebody AS (INSERT INTO people (controller, person, issuer, subject_sha256, name, role)"
+        " VALUES ($1, gen_random_uuid(), 'https://id.example', sha256('sub'), 'Ann Other', 'dpo') RETURNING person),"
+        " granted AS (INSERT INTO grants (controller, grant_id, case_reference, authority, subjects, ends_at, made_by)"
+        " VALUES ($1, gen_random_uuid(), 'case-1', 'CNIL', ARRAY[gen_random_uuid()], now() + '1 day', 'me'))"
+        " INSERT INTO sessions (controller, session, person, expires_at)"
+        " SELECT $1, sha256('x'), person, now() FROM somebody",
+        deployment.controller,
+    )
     async with acting(deployment.settings()) as ledger:
         assert await erase(ledger) == 1
         with pytest.raises(ConfigurationError, match="anything to erase"):
             await erase(ledger)
-    for table in ("subjects", "payloads", "identifiers", "consent_state", "dead_letters", "tombstones", "inbox"):
+    personal = ("subjects", "payloads", "identifiers", "consent_state", "dead_letters", "tombstones", "inbox")
+    for table in (*personal, "people", "sessions", "grants"):
         assert not await deployment.fetch(f"SELECT FROM {table}"), table
     assert not await deployment.fetch("SELECT FROM dedupe WHERE content IS NOT NULL")
     assert not list((deployment.keys / "controllers" / "shop").glob("*.key"))

@@ -113,6 +113,7 @@ async def outside(deployment: Deployment, **changes: Any) -> AsyncIterator[Outsi
         "query_epoch_key_file": deployment.keys / "query" / "epochs.key",
         "capability_key_file": deployment.keys / "capabilities.key",
         "receipt_key_file": deployment.keys / "query" / "receipts.key",
+        "link_key_file": deployment.keys / "query" / "links.key",
         "query_pool_size": 2,
     }
     async with (

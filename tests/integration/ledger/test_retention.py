@@ -321,3 +321,29 @@ async def test_nobody_is_erased_with_somebody_as_long_as_there_is_a_ground(retai
     assert await deployment.subject_of("acc", "account") is None
     assert await deployment.subject_of("v") is None
     await retaining.fits()
+
+
+async def test_nobody_who_is_restricted_is_erased_with_somebody(retaining: Retaining) -> None:
+    """Art. 18(2): kept, and nothing else; whoever they go with."""
+    deployment = retaining.deployment
+    await retaining.state("all", then="erase-subject", begins="withdrawn", after="P0D")
+    account, cookie = {"type": "account", "value": "acc"}, {"type": "cookie", "value": "v"}
+    retaining.happens(0, "v", decided("chat", "granted"))
+    retaining.happens(1, None, type="identity.linked", link={"state": "linked"}, identifiers=[account, cookie])
+    retaining.happens(1, None, decided("news", "granted"), identifiers=[account])
+    retaining.happens(3, "v", decided("chat", "denied"), type="consent.withdrawn")
+    retaining.happens(3, None, decided("news", "denied"), identifiers=[account], type="consent.withdrawn")
+    await retaining.settle()
+    subject = await deployment.subject_of("v")
+    await deployment.fetch(
+        "INSERT INTO restrictions (controller, subject, since, event) VALUES ($1, $2, now(), $3)",
+        deployment.controller,
+        subject,
+        bytes(16),
+    )
+    await retaining.run(LATER)
+    assert await deployment.subject_of("v") == subject
+    await deployment.fetch("UPDATE restrictions SET lifted_at = now()")
+    await retaining.run(LATER)
+    assert await deployment.subject_of("v") is None
+    await retaining.fits()

@@ -32,6 +32,7 @@ def settings_of(world: World, **changes: Any) -> QuerySettings:
         "query_epoch_key_file": world.directory / "query" / "epochs.key",
         "capability_key_file": world.directory / "capabilities.key",
         "receipt_key_file": world.directory / "query" / "receipts.key",
+        "link_key_file": world.directory / "query" / "links.key",
         "query_pool_size": 2,
     }
     return QuerySettings(**(values | changes))

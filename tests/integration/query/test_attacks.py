@@ -13,9 +13,9 @@ import pytest
 from schemas.archive import read_archive
 from schemas.bundle import verify_bundle
 from schemas.canonical import canonical_json
-from schemas.rights_errors import LookNotRecorded
 from schemas.event_types import entry_class
 from schemas.record import Parts, format_time
+from schemas.rights_errors import LookNotRecorded
 from services.capabilities import Capabilities
 from services.keys import read_secret
 from services.query.requests.requests import OPEN_MAX
@@ -350,7 +350,7 @@ async def test_the_links_of_who_left_open_nothing(world: World, shop: Controller
         shop.controller,
         export,
     )
-    sealing = Capabilities(read_secret(world.directory / "capabilities.key"))
+    sealing = Capabilities(read_secret(world.directory / "query" / "links.key"))
     found = {}
     settings = settings_of(world, export_dir=tmp_path / "exports")
     async with serving(settings) as address, httpx2.AsyncClient(base_url=address) as client:
@@ -365,8 +365,8 @@ async def test_a_visitor_cannot_bury_the_office_under_requests(world: World, sho
     person = await shop.person("cookie", "v-eve")
     for nth in range(OPEN_MAX):
         await shop.world.execute(
-            "INSERT INTO requests (controller, request, asked_for, state, subject, site, received_on, received_at, due_on,"
-            " steps) VALUES ($1, $2, 'access', 'received', $3, $4, now(), now(), now() + interval '30 days', 1)",
+            "INSERT INTO requests (controller, request, asked_for, state, subject, site, received_on, received_at,"
+            " due_on, steps) VALUES ($1, $2, 'access', 'received', $3, $4, now(), now(), now() + interval '9 days', 1)",
             shop.controller,
             UUID(int=nth),
             person.subject,

@@ -326,6 +326,7 @@ def query_settings(deployment: Deployment, authorities: Path) -> QuerySettings:
         query_epoch_key_file=keys / "query" / "epochs.key",
         capability_key_file=keys / "capabilities.key",
         receipt_key_file=keys / "query" / "receipts.key",
+        link_key_file=keys / "query" / "links.key",
         timestamp_authorities_file=authorities,
     )
 

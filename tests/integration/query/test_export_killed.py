@@ -28,10 +28,10 @@ RECORDS = 1_200
 PROGRAM = """
 import time
 from functools import partial
-import services.query.app as app
+import services.query.state as state
 from services.query.exports import job, sink
 from services.query.__main__ import main
-app.Workshop = partial(job.Workshop, file_records=100)
+state.Workshop = partial(job.Workshop, file_records=100)
 finish = sink.Sink.finish
 sink.Sink.finish = lambda self: (time.sleep({pause_s}), finish(self))[1]
 main()

@@ -25,8 +25,10 @@ from schemas.canonical import canonical_json
 from schemas.exports import COLUMNS, sampled, unguarded
 from schemas.record import commitment, part_digest
 from schemas.steps import Step
+from services.capabilities import Capabilities
 from services.cli.verify_export import is_manifest, verify_export
-from services.query import app
+from services.keys import read_secret
+from services.query import state
 from services.query.bundles.bundles import Bundles
 from services.query.exports import sink, worker, writers
 from services.query.exports.job import Workshop
@@ -107,7 +109,7 @@ def records_of(folder: Path) -> list[dict[str, Any]]:
 
 @pytest.fixture
 async def desk(world: World, shop: Controller, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Desk]:
-    monkeypatch.setattr(app, "Workshop", partial(Workshop, file_records=FILE_RECORDS))
+    monkeypatch.setattr(state, "Workshop", partial(Workshop, file_records=FILE_RECORDS))
     monkeypatch.setattr(worker, "POLL_S", 0.02)
     monkeypatch.setattr(worker, "SWEEP_S", 0.1)
     rows = ManyRecords(shop)
@@ -379,7 +381,13 @@ async def test_links_open_files_for_a_while_without_a_key(desk: Desk) -> None:
         "by": "link",
         "records": 10,
     }
-    for path in (f"{link}/manifest.json", f"{link[:-2]}xx", f"{link}/../../{export}", f"{link}x/manifest.json"):
+    keys = desk.shop.world.directory
+    links, visitors = (Capabilities(read_secret(keys / name)) for name in ("query/links.key", "capabilities.key"))
+    claims = links.open("export", link.rpartition("/")[2], 0)
+    assert claims is not None
+    # The key that ingest holds too seals nothing that opens an export.
+    forged = link.rpartition("/")[0] + "/" + visitors.seal("export", claims)
+    for path in (forged, f"{link}/manifest.json", f"{link[:-2]}xx", f"{link}/../../{export}", f"{link}x/manifest.json"):
         assert (await desk.client.get(path)).status_code in {401, 404}
     assert early.status_code == 409
     for body in ({"valid_for": "P32D"}, {"files": ["records-00009.ndjson"]}):
@@ -432,6 +440,7 @@ async def test_a_full_disk_fails_with_a_reason_and_is_resumed(
     failed = await desk.ends(export, "failed")
     assert failed["failure"].startswith("The disk is full.")
     assert failed["files"] == []
+    assert "\nsayso_query_exports_failed_total 1.0\n" in (await desk.client.get("/metrics")).text
     written = {path.name for path in desk.directory.rglob("*") if path.is_file()}
     assert written
     assert not [name for name in written if name.endswith(".part")]

@@ -46,18 +46,20 @@ def hostile(chance: random.Random) -> Any:
 
 
 def fitting(schema: dict[str, Any], root: dict[str, Any], chance: random.Random) -> Any:
-    """Something of the form that a schema asks for, but for a member in eight."""
+    """Something of the form that a schema asks for, but for a member in thirty."""
     if chance.randrange(30) == 0:
         return hostile(chance)
     if "$ref" in schema:
         return fitting(root["$defs"][schema["$ref"].rsplit("/", 1)[1]], root, chance)
-    for several in ("anyOf", "oneOf"):
-        if several in schema:
-            return fitting(chance.choice(schema[several]), root, chance)
-    if "const" in schema:
-        return schema["const"]
-    if "enum" in schema:
-        return chance.choice(schema["enum"])
+    several = schema.get("anyOf", schema.get("oneOf"))
+    if several is not None:
+        return fitting(chance.choice(several), root, chance)
+    if "const" in schema or "enum" in schema:
+        return chance.choice(schema.get("enum", [schema.get("const")]))
+    return of_type(schema, root, chance)
+
+
+def of_type(schema: dict[str, Any], root: dict[str, Any], chance: random.Random) -> Any:
     match schema.get("type"):
         case "object":
             needed = set(schema.get("required", ()))
@@ -73,11 +75,9 @@ def fitting(schema: dict[str, Any], root: dict[str, Any], chance: random.Random)
             return chance.choice((schema.get("minimum", 0), schema.get("maximum", 1), 1, 5))
         case "boolean":
             return chance.random() < 0.5
-        case "null":
-            return None
         case "string":
             return of_format(schema, chance)
-    return hostile(chance)
+    return None if schema.get("type") == "null" else hostile(chance)
 
 
 def of_format(schema: dict[str, Any], chance: random.Random) -> str:
@@ -107,12 +107,13 @@ def asked(
     route: str, described: dict[str, Any], ids: Ids, chance: random.Random
 ) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
     """Requests of a route: the arguments, and headers."""
-    operation = described[route.split()[1]][route.split()[0].lower()]
+    method, path_of = route.split()
+    operation = described[path_of][method.lower()]
     parameters = operation.get("parameters", [])
     body = operation.get("requestBody", {}).get("content", {})
     for _ in range(ROUNDS):
         request = request_of(route, ids)
-        path = route.split()[1]
+        path = path_of
         for parameter in parameters:
             schema, name = parameter.get("schema", {}), parameter["name"]
             if parameter["in"] == "path":
@@ -148,7 +149,7 @@ HEADERS: Final = (
 
 def escaped(text: str) -> str:
     return "".join(
-        c if c.isascii() and c.isalnum() or c in "._~-" else f"%{b:02X}"
+        c if (c.isascii() and c.isalnum()) or c in "._~-" else f"%{b:02X}"
         for c in text
         for b in c.encode(errors="replace")
     )

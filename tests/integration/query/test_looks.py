@@ -190,6 +190,7 @@ async def house(deployment: Deployment) -> AsyncIterator[httpx2.AsyncClient]:
         query_epoch_key_file=keys / "query" / "epochs.key",
         capability_key_file=keys / "capabilities.key",
         receipt_key_file=keys / "query" / "receipts.key",
+        link_key_file=keys / "query" / "links.key",
         query_pool_size=2,
     )
     async with (
@@ -237,6 +238,9 @@ async def test_the_log_is_the_dpos_to_read_and_the_person_is_told_without_names(
         # A regulator sees its own case's records alone.
         own = (await known.ask("/v1/access-log"))["records"]
         assert [one["access"]["grant"] for one in own] == [known_grant] * 2
+        # Which of the controller's people gave the grant, and why, is the controller's own.
+        assert [one.get("viewer", {}).get("role") for one in own] == [None, "auditor"]
+        assert ["why" in one["access"] for one in own] == [False, True]
         assert (await privacy.get("/v1/access-log")).status_code == 403
 
         # None of it is part of the person's own records.

@@ -51,7 +51,7 @@ async def test_a_site_name_that_postgres_cannot_hold(privacy: Caller, shop: Cont
         await publish(privacy, "a%00b", plain()),
         await privacy.client.get("/v1/sites/%00/notices", headers=headers),
     ):
-        assert (answer.status_code, answer.json()["type"]) == (422, "/problems/invalid-parameter")
+        assert (answer.status_code, answer.json()["type"]) == (404, "/problems/not-found")
 
 
 async def test_a_service_that_joins_asks_again_and_nothing_else_does(privacy: Caller, shop: Controller) -> None:

@@ -32,6 +32,7 @@ def environment(world: World, **changes: str) -> dict[str, str]:
         "SAYSO_QUERY_EPOCH_KEY_FILE": str(world.directory / "query" / "epochs.key"),
         "SAYSO_CAPABILITY_KEY_FILE": str(world.directory / "capabilities.key"),
         "SAYSO_RECEIPT_KEY_FILE": str(world.directory / "query" / "receipts.key"),
+        "SAYSO_LINK_KEY_FILE": str(world.directory / "query" / "links.key"),
     }
     return {"PATH": os.environ["PATH"], **settings, **changes}
 

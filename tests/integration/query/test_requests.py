@@ -333,6 +333,17 @@ async def test_too_late_to_extend_or_to_pause(office: Office) -> None:
     await office.step(request, "answer")
 
 
+async def test_what_is_due_soon_is_listed(office: Office) -> None:
+    soon = await office.letter("access", identifier=await office.person())
+    await office.turn_back(soon, "due_on = (now() AT TIME ZONE 'UTC')::date + 3")
+
+    async def listed(days: int) -> bool:
+        found = (await office.ask("GET", f"/v1/requests?due_within={days}&limit=500"))["requests"]
+        return soon["request"] in [one["request"] for one in found]
+
+    assert [await listed(days) for days in (3, 4, 20)] == [False, True, True]
+
+
 async def test_reminders_come_once_each(office: Office) -> None:
     eve = await office.person()
     request = await office.letter("access", identifier=eve)
@@ -579,7 +590,6 @@ def test_the_file_has_a_place_for_everything_that_an_erasure_clears() -> None:
 async def test_terms_are_stated_whole_and_kept(office: Office) -> None:
     before = await office.ask("GET", "/v1/terms")
     assert before["terms"]["promise"] == "P30D"
-    assert before["terms"]["trigger_days"] == 30
     await office.ask("PUT", "/v1/terms", TERMS, role="admin", status=200)
     refused = await office.ask("PUT", "/v1/terms", {"holidays": [{"country": "XX"}]}, role="admin", status=422)
     assert refused["pointer"] == "/holidays/0"

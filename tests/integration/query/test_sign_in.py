@@ -14,6 +14,8 @@ import pytest
 from joserfc.jwk import KeySet, RSAKey
 
 from schemas.errors import ConfigurationError
+from services.capabilities import Capabilities
+from services.keys import read_secret
 from services.query.app import create_app
 from services.query.sign_in.provider import Attempt, Provider, challenge_of, subject_sha256
 from tests.integration.query.conftest import serving, settings_of
@@ -319,6 +321,30 @@ async def test_the_way_back_stays_on_this_host_and_the_controller_is_named_once(
         ):
             response = await ada.client.get("/v1/sign-in", params=asked)
             assert (response.status_code, response.json()["pointer"]) == (422, pointer), asked
+
+
+async def test_what_is_sealed_under_the_key_that_ingest_holds_opens_nothing(
+    place: Place, world: World, shop: Controller
+) -> None:
+    links, visitors = (
+        Capabilities(read_secret(world.directory / name)) for name in ("query/links.key", "capabilities.key")
+    )
+    person, _ = await invited(place, shop, "admin")
+    invitation = {"controller": "shop", "person": person, "exp": 2**33}
+    async with place.browser() as ada:
+        for sealing, status in ((visitors, 404), (links, 302)):
+            asked = {"invitation": sealing.seal("invite", invitation)}
+            assert (await ada.client.get("/v1/sign-in", params=asked)).status_code == status
+        # An attempt that is right in everything but its seal.
+        back = await place.provider.sign_in(ada.client, await ada.begin(controller="shop"), "ada")
+        claims = links.open("sign-in", ada.client.cookies["sayso_sign_in"], 0)
+        assert claims is not None
+        claims |= {"person": person}
+        for sealing, expected in ((visitors, 403), (links, 303)):
+            headers = {"cookie": f"sayso_sign_in={sealing.seal('sign-in', claims)}"}
+            async with httpx2.AsyncClient(base_url=place.url, headers=headers) as other:
+                assert (await other.get(back)).status_code == expected
+        assert "\nsayso_query_sign_ins_failed_total 1.0\n" in (await ada.client.get("/metrics")).text
 
 
 async def test_over_https_cookies_are_bound_to_the_host(world: World, provider: OpenIdProvider, tmp_path: Path) -> None:

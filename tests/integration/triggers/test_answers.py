@@ -192,5 +192,7 @@ async def test_only_a_well_signed_and_well_formed_answer_of_its_own_system_count
     await house.call("admin", "DELETE", "/v1/downstreams/other", status=204)
     await house.call("admin", "GET", "/v1/downstreams/other", status=404)
     (waiting,) = (await house.call("dpo", "GET", "/v1/triggers?state=open"))["triggers"]
+    # Its own word counts no more: perhaps its secret was stolen.
+    assert (await post_signed(house.client, other["secret"], waiting["trigger"], done)).status_code == 401
     await house.call("privacy", "POST", f"/v1/tasks/{waiting['trigger']}/answer", {"outcome": "done"})
     assert (await outcomes(house.deployment))[("other", "done")] == 1

@@ -1,6 +1,7 @@
 """Systems that mean no good, and answers that come at the worst moment: nobody else waits, nothing is left undone."""
 
 import asyncio
+import json
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -28,7 +29,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("nobody_delivers"
 async def test_an_answer_that_comes_while_its_trigger_is_about_to_be_sent_waits_for_nobody(
     deployment: Deployment, receiver: Receiver, engine: MakeEngine
 ) -> None:
-    """Who answers locks the trigger, then its delivery; who sends holds the delivery. Neither may want what the other has."""
+    """Who answers locks the trigger, then its delivery; who sends holds the delivery."""
     await add_system(deployment, "good", url=f"{receiver.address}/good")
     await erased(deployment, consent_event(1))
     (trigger,) = [row["trigger"] for row in await deployment.fetch("SELECT trigger FROM triggers")]
@@ -41,8 +42,8 @@ async def test_an_answer_that_comes_while_its_trigger_is_about_to_be_sent_waits_
                 await running.deliveries.work()
 
                 async def claimed_or_waits() -> bool:
-                    waiting = "SELECT FROM pg_stat_activity WHERE application_name = 'test-engine' AND wait_event_type = 'Lock'"
-                    return not running.deliveries._under_way or bool(await deployment.fetch(waiting))
+                    waiting = "SELECT FROM pg_stat_activity WHERE application_name = $1 AND wait_event_type = 'Lock'"
+                    return not running.deliveries._under_way or bool(await deployment.fetch(waiting, "test-engine"))
 
                 await until(claimed_or_waits, what="the engine has claimed the delivery")
                 now = datetime.now(UTC)
@@ -111,7 +112,6 @@ async def test_systems_that_hang_delay_themselves_alone(
             held = await deployment.fetch("UPDATE deliveries SET next_at = next_at + '1 hour' WHERE system = 'zz-good'")
             assert held == []
             await running.deliveries.work()
-            await asyncio.sleep(0)
             await until(lambda: _posted(running), what="the systems hang")
             await deployment.fetch(
                 "UPDATE deliveries SET next_at = next_at - interval '1 hour' WHERE system = 'zz-good'"
@@ -164,3 +164,25 @@ async def _is_set(event: threading.Event) -> bool:
 async def _posted(running: Engine) -> bool:
     """Whether every system that hangs is being posted to."""
     return len(running.deliveries._under_way) == 3
+
+
+async def test_a_damaged_key_stops_no_feed(deployment: Deployment, receiver: Receiver) -> None:
+    """What does not open is told without its id, and fsck says why; the others are told."""
+    async with deployment.ledger():
+        await deployment.publish([deployment.seal(consent_event(n, subject=f"v-{n}")) for n in range(2)])
+        await deployment.recorded(2)
+    await deployment.fetch(
+        "UPDATE subjects SET wrapped_key = set_byte(wrapped_key, 0, get_byte(wrapped_key, 0) # 1) WHERE subject = $1",
+        await deployment.subject_of("v-0"),
+    )
+    await add_system(deployment, "feed", url=f"{receiver.address}/later", tells=["records"])
+    await deployment.fetch("UPDATE downstreams SET added_at = now() - interval '1 day'")
+    async with deployment.ledger():
+
+        async def told() -> bool:
+            return bool(await deployment.fetch("SELECT FROM deliveries WHERE kind = 'records'"))
+
+        await until(told, what="the records are told")
+    (row,) = await deployment.fetch("SELECT body FROM deliveries WHERE kind = 'records'")
+    records = json.loads(row["body"])["data"]["records"]
+    assert [("id" in record, record["index"]) for record in records] == [(False, 0), (True, 1)]

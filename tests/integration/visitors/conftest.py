@@ -171,6 +171,7 @@ def query_settings(deployment: Deployment) -> QuerySettings:
         query_epoch_key_file=keys / "query" / "epochs.key",
         capability_key_file=keys / "capabilities.key",
         receipt_key_file=keys / "query" / "receipts.key",
+        link_key_file=keys / "query" / "links.key",
         query_pool_size=2,
     )
 

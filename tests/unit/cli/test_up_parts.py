@@ -36,6 +36,14 @@ def test_keys_that_are_there_stay(tmp_path: Path) -> None:
     assert before == {path: path.read_bytes() for path in before}
 
 
+def test_a_directory_of_an_older_release_gets_the_file_that_it_lacks(tmp_path: Path) -> None:
+    made = make_keys(tmp_path)
+    (tmp_path / "query" / "links.key").unlink()
+    again = make_keys(tmp_path)
+    assert [path for path, is_new in again if is_new] == [tmp_path / "query" / "links.key"]
+    assert {mode(path) for path, _ in made} == {0o600}
+
+
 def test_a_file_in_the_way_is_named(tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("")
     with pytest.raises(ConfigurationError, match="--directory"):

@@ -89,6 +89,7 @@ def test_it_refuses_a_key_file_that_others_can_read(tmp_path: Path) -> None:
     make_secret(tmp_path / "events.key")
     make_secret(tmp_path / "epochs.key")
     make_secret(tmp_path / "receipts.key")
+    make_secret(tmp_path / "links.key")
     make_secret(tmp_path / "capabilities.key")
     settings = QuerySettings(
         database_url=SecretStr("postgresql://nowhere"),
@@ -97,6 +98,7 @@ def test_it_refuses_a_key_file_that_others_can_read(tmp_path: Path) -> None:
         suppression_dir=tmp_path / "suppression",
         query_epoch_key_file=tmp_path / "epochs.key",
         receipt_key_file=tmp_path / "receipts.key",
+        link_key_file=tmp_path / "links.key",
         capability_key_file=tmp_path / "capabilities.key",
         controller_key_dir=tmp_path,
     )
