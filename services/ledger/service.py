@@ -184,7 +184,7 @@ class LedgerService:
         witnesses = self._witnesses(pool)
         timestamps = Timestamps(pool, self._authorities, settings.timestamp_interval_s, self.metrics)
         noting = Noting(pool, keys, self._event_id_key, high_water, announce)
-        deliveries, feeds = Deliveries(noting, bootstrap, self.metrics, now_utc), Feeds(pool, keys)
+        deliveries, feeds = self._deliveries(noting), Feeds(pool, keys)
         tending = Tending(noting, self.metrics, now_utc)
         try:
             await self._first_to_fail(
@@ -214,6 +214,10 @@ class LedgerService:
         if self._policy is None:
             return None
         return Witnesses(pool, self._policy, self.metrics, hold=self._settings.witness_hold)
+
+    def _deliveries(self, noting: Noting) -> Deliveries:
+        bootstrap, inside = kafka_bootstrap(self._settings.stream), self._settings.webhook_inside
+        return Deliveries(noting, bootstrap, self.metrics, now_utc, inside=inside)
 
     async def _first_to_fail(self, *coroutines: Coroutine[Any, Any, None]) -> None:
         """Run all until they return after `stop`; when one raises, cancel the others and raise it."""

@@ -151,6 +151,15 @@ class LedgerSettings(BaseSettings):
             description="How long downstream systems may take to answer an erasure before its docket is emptied, days.",
         ),
     ] = 30
+    webhook_inside: Annotated[
+        bool,
+        Field(
+            description=(
+                "Whether webhooks may go to private, loopback and link-local addresses, for systems in your own network. "
+                "Danger: whoever arranges a controller's systems can then make the ledger post into that network."
+            )
+        ),
+    ] = False
     batch_events_max: Annotated[
         int,
         Field(

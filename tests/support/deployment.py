@@ -145,6 +145,8 @@ class Deployment:
             "high_water_dir": self.directory / "high-water",
             "suppression_dir": self.directory / "suppression",
             "checkpoint_interval_ms": 50,
+            # The receivers of tests listen on loopback.
+            "webhook_inside": True,
         }
         return LedgerSettings(**(values | changes))
 
@@ -160,6 +162,7 @@ class Deployment:
             "SAYSO_HIGH_WATER_DIR": str(settings.high_water_dir),
             "SAYSO_SUPPRESSION_DIR": str(settings.suppression_dir),
             "SAYSO_CHECKPOINT_INTERVAL_MS": str(settings.checkpoint_interval_ms),
+            "SAYSO_WEBHOOK_INSIDE": "true",
             **changes,
         }
 
@@ -305,22 +308,30 @@ class Deployment:
 
     async def recorded(self, size: int, *, log: str = "shop", deadline_s: float = 30) -> None:
         """Wait until the log has `size` records and a checkpoint over them."""
+        sql = "SELECT h.size, h.signed_size FROM log_heads h JOIN logs USING (controller, log) WHERE name = $1"
+        # One connection for all looks: each new one is a process of Postgres.
+        connection = await self.connect()
 
         async def there() -> bool:
-            rows = await self.fetch(
-                "SELECT h.size, h.signed_size FROM log_heads h JOIN logs USING (controller, log) WHERE name = $1", log
-            )
-            return bool(rows) and rows[0]["size"] >= size and rows[0]["signed_size"] == rows[0]["size"]
+            row = await connection.fetchrow(sql, log)
+            return row is not None and row["size"] >= size and row["signed_size"] == row["size"]
 
-        await until(there, deadline_s=deadline_s, what=f"log {log} reaches {size} signed records")
+        try:
+            await until(there, deadline_s=deadline_s, what=f"log {log} reaches {size} signed records")
+        finally:
+            await connection.close()
 
     async def drained(self, *, deadline_s: float = 30) -> None:
         """Wait until the inbox is empty."""
+        connection = await self.connect()
 
         async def empty() -> bool:
-            return not await self.fetch("SELECT FROM inbox LIMIT 1")
+            return not await connection.fetch("SELECT FROM inbox LIMIT 1")
 
-        await until(empty, deadline_s=deadline_s, what="the inbox is drained")
+        try:
+            await until(empty, deadline_s=deadline_s, what="the inbox is drained")
+        finally:
+            await connection.close()
 
     async def state(self) -> set[tuple[Any, ...]]:
         """What is true now, without anything that depends on the order of arrival or on random ids."""

@@ -157,6 +157,8 @@ class Layout:
             # Where the operator's proxy is, if there is one; links in e-mails begin with it.
             "SAYSO_INGEST_PUBLIC_URL": f"http://127.0.0.1:{ports.ingest}",
             "SAYSO_EXPORT_DIR": str(self.exports),
+            # One machine, one operator: a system to try it with listens here.
+            "SAYSO_WEBHOOK_INSIDE": "true",
             **os.environ,
             **self.key_settings(),
             "SAYSO_DATABASE_URL": dsn,

@@ -70,14 +70,18 @@ class Deliveries:
         bootstrap: str | None,
         metrics: LedgerMetrics,
         clock: Callable[[], datetime],
+        *,
+        inside: bool,
     ) -> None:
-        """`bootstrap` is the broker's host:port[,host:port], None without one; `clock` says when things are due."""
+        """`bootstrap` is the broker's host:port[,host:port], None without one; `clock` says when things are due;
+        `inside` whether webhooks may go to private addresses.
+        """
         self._noting = noting
         self._pool = noting.pool
         self._keys: ControllerKeys = noting.keys
         self._finder = Finder(noting.keys, noting.event_id_key)
         self._topic = TriggersTopic(bootstrap)
-        self._webhooks = Webhooks()
+        self._webhooks = Webhooks(inside=inside)
         self._metrics = metrics
         self._clock = clock
         self._turns = asyncio.Semaphore(CONNECTIONS_AT_ONCE)

@@ -1,7 +1,8 @@
 """Names of downstream systems, looked up in threads of their own.
 
 Invariant: a name server that does not answer delays the systems whose names it holds. Signing and erasing, which use
-the process's other threads, never wait for one. Of a name there is one look-up at a time.
+the process's other threads, never wait for one. Of a name there is one look-up at a time. An address that the operator
+does not let webhooks go to is never connected to, whatever name leads there.
 """
 
 import asyncio
@@ -25,7 +26,9 @@ _Options = Iterable[tuple[int, int, int] | tuple[int, int, bytes | bytearray] | 
 class Resolving(httpcore2.AsyncNetworkBackend):
     """Connects to the first address of a name that takes the connection."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, inside: bool) -> None:
+        """`inside`: also to private, loopback and link-local addresses (RFC 6890)."""
+        self._inside = inside
         self._threads = ThreadPoolExecutor(THREADS_MAX, "resolving")
         self._sockets = httpcore2.AnyIOBackend()
         self._under_way: dict[tuple[str, int], asyncio.Future[list[str]]] = {}
@@ -39,8 +42,10 @@ class Resolving(httpcore2.AsyncNetworkBackend):
         socket_options: _Options | None = None,
     ) -> httpcore2.AsyncNetworkStream:
         """Raises httpcore2.ConnectError, ConnectTimeout."""
-        failed = httpcore2.ConnectError("no address")
+        failed = httpcore2.ConnectError("no address that webhooks may go to")
         for address in await self._addresses(host, port):
+            if not self._inside and not is_outside(address):
+                continue
             try:
                 return await self._sockets.connect_tcp(address, port, timeout, local_address, socket_options)
             except httpcore2.ConnectError as error:
@@ -79,6 +84,13 @@ class Transport(httpx2.AsyncHTTPTransport):
             keepalive_expiry=KEPT_S,
             network_backend=resolving,
         )
+
+
+def is_outside(address: str) -> bool:
+    """Whether it is an address of the Internet, also where it is an IPv4 address in the form of IPv6."""
+    found = ipaddress.ip_address(address)
+    mapped = found.ipv4_mapped or found.sixtofour if isinstance(found, ipaddress.IPv6Address) else None
+    return (found if mapped is None else mapped).is_global
 
 
 def _look_up(host: str, port: int) -> list[str]:

@@ -51,8 +51,9 @@ class Attempt(NamedTuple):
 class Webhooks:
     """Posts; one per process."""
 
-    def __init__(self) -> None:
-        self._resolving = Resolving()
+    def __init__(self, *, inside: bool) -> None:
+        """`inside`: whether systems may be at private, loopback and link-local addresses."""
+        self._resolving = Resolving(inside=inside)
         self._http = httpx2.AsyncClient(
             timeout=POST_S_MAX,
             transport=Transport(self._resolving, httpx2.create_ssl_context(trust_env=False)),

@@ -210,11 +210,16 @@ class StateWalk:
 
 
 def _read_who(cipher: AESGCM, row: Row, secret: bytes, subject: Recomputed) -> dict[str, Any] | None:
-    """Add the name of the record's strongest identifier: the one whose subject it belongs to; return the part."""
+    """Add the name of the record's strongest identifier: the one whose subject it belongs to; return the part.
+
+    What query or the ledger records of somebody names them by the subject's id alone.
+    """
     if row["who"] is None:
         subject.knows_identifiers = False
         return None
     who = _read(cipher, row, "who")
+    if "identifiers" not in who and "subject" in who:
+        return who
     identifiers = who["identifiers"]
     strongest = max(identifiers, key=lambda identifier: IDENTIFIER_STRENGTH[identifier["type"]])
     subject.identifiers.add(identifier_mac(secret, strongest["type"], strongest["value"]))

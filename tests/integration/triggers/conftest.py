@@ -63,7 +63,7 @@ def engine(deployment: Deployment) -> Callable[..., AbstractAsyncContextManager[
         # A moment ahead: what was erased just now is due.
         clock, metrics = Clock(datetime.now(UTC)), LedgerMetrics()
         clock.forward(seconds=1)
-        deliveries = Deliveries(noting, bootstrap, metrics, clock)
+        deliveries = Deliveries(noting, bootstrap, metrics, clock, inside=True)
         try:
             yield Engine(deliveries, Tending(noting, metrics, clock), clock, metrics)
         finally:
