@@ -155,8 +155,8 @@ class LedgerSettings(BaseSettings):
         bool,
         Field(
             description=(
-                "Whether webhooks may go to private, loopback and link-local addresses, for systems in your own network. "
-                "Danger: whoever arranges a controller's systems can then make the ledger post into that network."
+                "Whether webhooks may go to private, loopback and link-local addresses, for systems in your own "
+                "network. Danger: whoever arranges a controller's systems can then make the ledger post into that network."
             )
         ),
     ] = False

@@ -140,8 +140,9 @@ def consent_app(service: Service) -> ModuleType:
     run_blocking(
         service.deployment.fetch(
             "INSERT INTO site_keys (controller, site_key, site, kind)"
-            " SELECT controller, $1, site, 'app' FROM sites RETURNING 1",
+            " SELECT controller, $1, site, 'app' FROM sites WHERE name = $2",
             APP_KEY,
+            SITE,
         )
     )
     return load(EXAMPLES / "mobile" / "consent_app.py", "consent_app")

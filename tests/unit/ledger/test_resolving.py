@@ -1,4 +1,4 @@
-"""Where webhooks may go: nowhere inside the operator's network unless the operator says so, whatever name leads there."""
+"""Where webhooks may go: nowhere inside the operator's network unless the operator says so, by whatever name."""
 
 from pathlib import Path
 
