@@ -156,7 +156,7 @@ class LedgerSettings(BaseSettings):
         Field(
             description=(
                 "Whether webhooks may go to private, loopback and link-local addresses, for systems in your own "
-                "network. Danger: whoever arranges a controller's systems can then make the ledger post into that network."
+                "network. Danger: whoever arranges a controller's systems can then make the ledger post into it."
             )
         ),
     ] = False

@@ -5,8 +5,10 @@ machine's environment is used, and no address but the one that the controller's 
 """
 
 import asyncio
+import ssl
 from collections.abc import Sequence
 from enum import StrEnum
+from functools import cache
 from typing import Final, NamedTuple
 
 import httpx2
@@ -48,6 +50,12 @@ class Attempt(NamedTuple):
         return self.ended in {Ended.TAKEN, Ended.ANSWERED}
 
 
+@cache
+def _authorities() -> ssl.SSLContext:
+    """Read once: it takes longer than all else that a ledger does before it records."""
+    return httpx2.create_ssl_context(trust_env=False)
+
+
 class Webhooks:
     """Posts; one per process."""
 
@@ -56,7 +64,7 @@ class Webhooks:
         self._resolving = Resolving(inside=inside)
         self._http = httpx2.AsyncClient(
             timeout=POST_S_MAX,
-            transport=Transport(self._resolving, httpx2.create_ssl_context(trust_env=False)),
+            transport=Transport(self._resolving, _authorities()),
             trust_env=False,
             follow_redirects=False,
             headers={"user-agent": "sayso"},
