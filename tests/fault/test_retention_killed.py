@@ -14,7 +14,7 @@ from tests.support.wait import until
 
 pytestmark = [pytest.mark.integration, pytest.mark.fault]
 
-PEOPLE = 150
+PEOPLE = 300
 LATER = datetime.now(UTC) + timedelta(days=100)
 
 

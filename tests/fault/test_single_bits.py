@@ -79,7 +79,7 @@ FORGERIES: dict[str, Callable[[list[bytes]], list[bytes]]] = {
     "added": lambda entries: chained([*entries[:100], entries[99], *entries[100:]]),
     "swapped": lambda entries: chained([*entries[:100], entries[101], entries[100], *entries[102:]]),
     "chained-again": changed_entry,
-    "truncated-and-grown": lambda entries: chained(entries[:200] + entries[300:] + entries[200:300]),
+    "truncated-and-grown": lambda entries: chained(entries[:200] + entries[300:] + entries[-100:]),
 }
 
 
