@@ -108,7 +108,7 @@ def withdrawals(facts: Iterable[Fact]) -> dict[str, Begun]:
     return {
         purpose: max(ends)
         for purpose, standing in _by_purpose(facts).items()
-        if len(ends := [end for decided, fact, before in standing if (end := _ended(decided, fact, before))])
+        if len(ends := [end for decided, fact, before in standing if (end := _ended(decided, fact, is_later=before))])
         == len(standing)
     }
 
@@ -137,11 +137,12 @@ def _by_purpose(facts: Iterable[Fact]) -> dict[str, list[tuple[Decided, Fact, bo
     return found
 
 
-def _ended(decided: Decided, fact: Fact, before: bool) -> Begun | None:  # noqa: FBT001 - a fact of the answer
+def _ended(decided: Decided, fact: Fact, *, is_later: bool) -> Begun | None:
+    """When a permission ended by this answer; `is_later`: something was permitted before it."""
     if decided.decision in PERMISSIVE or fact.is_unconfirmed or fact.type in {"consent.expired", "consent.invalidated"}:
         return None
     says_so = fact.type == "consent.withdrawn" or decided.decision == "objected"
-    return Begun(decided.rank, fact.event) if before or says_so else None
+    return Begun(decided.rank, fact.event) if is_later or says_so else None
 
 
 def _ran_out(decided: Decided, fact: Fact, now: datetime) -> Begun | None:

@@ -22,6 +22,7 @@ EXTENDED_MONTHS: Final = 3
 
 _DAY: Final = timedelta(days=1)
 _SATURDAY: Final = 5
+_UTC: Final = ZoneInfo("UTC")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ class Counting:
     holidays: Sequence[tuple[str, str | None]] = ()
     closed_days: frozenset[date] = frozenset()
     promise: Duration | None = None
-    zone: ZoneInfo = ZoneInfo("UTC")  # noqa: RUF009 - a constant
+    zone: ZoneInfo = _UTC
 
     @classmethod
     def by(cls, terms: Terms) -> "Counting":
